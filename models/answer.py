@@ -1,0 +1,126 @@
+"""What a model says: deltas as they come, and the draft that they add up to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from models.wire import WireMessage, WireReply, WireUsage
+
+
+class Token(NamedTuple):
+    """A sampled token: its text, its log-probability in nats, and those of the likeliest tokens in its place."""
+
+    text: str
+    logprob: float
+    alternatives: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `estimated` where the server did not say: a call that was cut off, or a server that never
+    says; then a token is counted as four characters where it was not seen itself."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one delta adds to one choice."""
+
+    index: int
+    message: WireMessage
+    tokens: tuple[Token, ...] = ()
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer: the reply or chunk as it came, what was read out of it, and when (seconds, monotonic)."""
+
+    reply: WireReply
+    pieces: tuple[Piece, ...]
+    received_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of an answer: the tokens that it took and the server's own report of them; None where it made none."""
+
+    usage: Usage | None
+    reported: WireUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the model wants called; `arguments` should be JSON."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One whole answer."""
+
+    text: str
+    reasoning: str
+    refusal: str
+    tool_calls: tuple[ToolCall, ...]
+    tokens: tuple[Token, ...]
+    finish_reason: str | None
+
+    @property
+    def answer_tokens(self) -> tuple[Token, ...]:
+        """The tokens of the answer itself: where the model reasoned first, those at the end that hold the answer."""
+        if not self.reasoning:
+            return self.tokens
+        wanted = len(self.text) + sum(len(call.name) + len(call.arguments) for call in self.tool_calls)
+        start = len(self.tokens)
+        while start > 0 and wanted > 0:
+            start -= 1
+            wanted -= len(self.tokens[start].text)
+        return self.tokens[start:]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A provisional answer: every choice, whole."""
+
+    choices: tuple[Choice, ...]
+
+
+def draft_of(deltas: Iterable[Delta]) -> Draft:
+    """The fold of a stream, whatever its number of deltas."""
+    pieces: dict[int, list[Piece]] = {}
+    for delta in deltas:
+        for piece in delta.pieces:
+            pieces.setdefault(piece.index, []).append(piece)
+    return Draft(tuple(choice_of(pieces[index]) for index in sorted(pieces)))
+
+
+def choice_of(pieces: list[Piece]) -> Choice:
+    """One choice from its pieces, in order."""
+    messages = [piece.message for piece in pieces]
+    return Choice(
+        text="".join(message.get("content") or "" for message in messages),
+        reasoning="".join(message.get("reasoning") or message.get("reasoning_content") or "" for message in messages),
+        refusal="".join(message.get("refusal") or "" for message in messages),
+        tool_calls=tool_calls_of(messages),
+        tokens=tuple(token for piece in pieces for token in piece.tokens),
+        finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
+    )
+
+
+def tool_calls_of(messages: list[WireMessage]) -> tuple[ToolCall, ...]:
+    """The calls that the messages' pieces add up to; a piece without an index is a call by itself."""
+    names: dict[int, str] = {}
+    arguments: dict[int, str] = {}
+    for message in messages:
+        for place, call in enumerate(message.get("tool_calls") or ()):
+            index = call.get("index", place)
+            function = call.get("function") or {}
+            names[index] = names.get(index, "") + (function.get("name") or "")
+            arguments[index] = arguments.get(index, "") + (function.get("arguments") or "")
+    return tuple(ToolCall(names[index], arguments[index]) for index in sorted(names))

@@ -1,0 +1,18 @@
+"""The one thing that a language model does here."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from models.answer import Delta, Finish
+from models.prompt import Prompt
+
+
+class Model(Protocol):
+    """Something that answers prompts."""
+
+    def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        """Deltas, then one finish; a prompt that does not stream gets its answer as one delta.
+
+        Raises a ModelError. Closing the generator stops the work that it caused.
+        """
+        ...

@@ -1,0 +1,150 @@
+"""One OpenAI-compatible server, over HTTP. Knows nothing of the other replicas of its tier."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+import orjson
+
+from models.answer import Delta, Finish
+from models.errors import BadReply, TimedOut, Unreachable
+from models.parsing import delta_of, error_of, finish_of
+from models.prompt import Prompt
+from models.sse import EventReader
+from models.wire import WireUsage
+
+MAX_REPLY_BYTES = 64 * 2**20
+MAX_ERROR_BYTES = 64 * 2**10
+DONE = b"[DONE]"
+
+Dialect = Literal["vllm", "openai"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a server may take, in seconds. `first_token_s` and `idle_s` are for streams; an answer in one piece
+    has `total_s` alone."""
+
+    connect_s: float = 2.0
+    first_token_s: float = 60.0
+    idle_s: float = 30.0
+    total_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server is and how to talk to it: the model's name there, our key, and whose extras it knows."""
+
+    url: str
+    model: str
+    api_key: str | None = None
+    dialect: Dialect = "vllm"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request to this server carries."""
+        headers = {"content-type": "application/json"}
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key}"
+        return headers
+
+
+class Replica:
+    """A server of a tier; `running` is how many of our requests it is working on."""
+
+    def __init__(self, endpoint: Endpoint, *, session: aiohttp.ClientSession, limits: Limits) -> None:
+        self.endpoint = endpoint
+        self.running = 0
+        self._session = session
+        self._limits = limits
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        """As `Model.generate`, by this server or not at all."""
+        self.running += 1
+        try:
+            read = self._stream if prompt.streams else self._whole
+            async with self._posted(prompt) as reply, aclosing(read(reply)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.running -= 1
+
+    async def is_up(self) -> bool:
+        """Whether the server answers at all."""
+        url = f"{self.endpoint.url}/v1/models"
+        limit = aiohttp.ClientTimeout(total=self._limits.connect_s)
+        try:
+            async with self._session.get(url, headers=self.endpoint.headers, timeout=limit) as reply:
+                return reply.status < 500
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    @asynccontextmanager
+    async def _posted(self, prompt: Prompt) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
+        endpoint = self.endpoint
+        body = orjson.dumps(prompt.body(endpoint.model, token_ids=endpoint.dialect == "vllm"))
+        limits = self._limits
+        timeout = aiohttp.ClientTimeout(
+            total=limits.total_s,
+            sock_connect=limits.connect_s,
+            sock_read=limits.first_token_s if prompt.streams else None,
+        )
+        headers = {**endpoint.headers, "x-request-id": prompt.request_id}
+        try:
+            async with self._session.post(
+                f"{endpoint.url}/v1/chat/completions", data=body, headers=headers, timeout=timeout
+            ) as reply:
+                if reply.status != 200:
+                    received = await reply.content.read(MAX_ERROR_BYTES)
+                    raise error_of(reply.status, received, reply.headers.get("retry-after"))
+                yield reply
+        except TimeoutError as late:
+            raise TimedOut(f"{endpoint.url} took longer than its limits allow") from late
+        except aiohttp.ClientError as failed:
+            raise Unreachable(f"{endpoint.url}: {failed or type(failed).__name__}") from failed
+
+    async def _whole(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finish]:
+        received = bytearray()
+        async for part in reply.content.iter_any():
+            received += part
+            if len(received) > MAX_REPLY_BYTES:
+                raise BadReply(f"{self.endpoint.url} sent more than {MAX_REPLY_BYTES} bytes")
+        delta = delta_of(bytes(received), time.perf_counter())
+        if not delta.pieces:
+            raise BadReply(f"{self.endpoint.url} sent a reply without choices")
+        yield delta
+        yield finish_of(delta.reply.get("usage"))
+
+    async def _stream(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finish]:
+        reported: WireUsage | None = None
+        finished = False
+        async with aclosing(self._events(reply)) as events:
+            async for event, received_s in events:
+                if event == DONE:
+                    break
+                delta = delta_of(event, received_s)
+                reported = delta.reply.get("usage") or reported
+                finished = finished or any(piece.finish_reason for piece in delta.pieces)
+                if delta.pieces:
+                    yield delta
+        if not finished:
+            raise BadReply(f"{self.endpoint.url} ended a stream in the middle of an answer")
+        yield finish_of(reported)
+
+    async def _events(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[tuple[bytes, float]]:
+        reader = EventReader()
+        limit_s = self._limits.first_token_s
+        while True:
+            async with asyncio.timeout(limit_s):
+                received = await reply.content.readany()
+            if not received:
+                return
+            received_s = time.perf_counter()
+            for event in reader.feed(received):
+                limit_s = self._limits.idle_s
+                yield event, received_s

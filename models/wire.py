@@ -1,0 +1,79 @@
+"""The parts of an OpenAI chat reply or chunk that are read here. What is not named passes through untouched."""
+
+from typing import NotRequired, TypeAlias, TypedDict
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+JsonObject: TypeAlias = dict[str, Json]
+
+
+class WireAlternative(TypedDict):
+    """One of the likeliest tokens at a position; log-probability in nats."""
+
+    logprob: float
+
+
+class WireToken(TypedDict):
+    """The sampled token at a position; `top_logprobs` may hold it too, in any order."""
+
+    token: str
+    logprob: float
+    top_logprobs: NotRequired[list[WireAlternative]]
+
+
+class WireLogprobs(TypedDict, total=False):
+    """A choice's log-probabilities, one entry a token."""
+
+    content: list[WireToken] | None
+
+
+class WireFunction(TypedDict, total=False):
+    """The function of a tool call; the arguments are JSON in a string, in pieces when streamed."""
+
+    name: str | None
+    arguments: str | None
+
+
+class WireToolCall(TypedDict, total=False):
+    """A tool call, or a piece of one; `index` says which call a streamed piece belongs to."""
+
+    index: int
+    function: WireFunction
+
+
+class WireMessage(TypedDict, total=False):
+    """What an assistant said: a whole message, or the delta of a chunk."""
+
+    content: str | None
+    reasoning: str | None
+    reasoning_content: str | None
+    refusal: str | None
+    tool_calls: list[WireToolCall] | None
+
+
+class WireChoice(TypedDict, total=False):
+    """One of `n` answers: `message` in a whole reply, `delta` in a chunk."""
+
+    index: int
+    message: WireMessage
+    delta: WireMessage
+    logprobs: WireLogprobs | None
+    finish_reason: str | None
+    token_ids: list[int] | None
+
+
+class WireUsage(TypedDict, total=False):
+    """Tokens of a call."""
+
+    prompt_tokens: int
+    completion_tokens: int | None
+
+
+class WireReply(TypedDict, total=False):
+    """A chat completion, or one chunk of it."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[WireChoice]
+    usage: WireUsage | None
+    prompt_token_ids: list[int] | None

@@ -1,0 +1,175 @@
+"""A model server that says what it is told to, in vLLM's shapes: a real HTTP server, without a model."""
+
+import asyncio
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from aiohttp import web
+
+Trouble = Literal[
+    "none", "hang", "reset", "not-json", "no-choices", "html", "wrong-types", "cut-stream", "error-in-stream", "stall"
+]
+
+
+@dataclass(frozen=True)
+class Script:
+    """What it answers: words as tokens, each of probability `p`; or a status; or some trouble."""
+
+    text: str = "yes"
+    p: float = 0.99
+    finish_reason: str = "stop"
+    logprobs: bool = True
+    degenerate: bool = False
+    usage: bool = True
+    status: int = 200
+    error: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    trouble: Trouble = "none"
+    pause_s: float = 0.0
+    tool_calls: list[dict[str, Any]] | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The text's tokens; joined they are the text again."""
+        return [word if index == 0 else f" {word}" for index, word in enumerate(self.text.split(" "))]
+
+
+class ScriptedServer:
+    """Serves a script; `seen` holds the bodies it got, `left` counts the clients that went before the end."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.seen: list[dict[str, Any]] = []
+        self.left = 0
+        self.running = 0
+        self.url = ""
+        app = web.Application(client_max_size=64 * 2**20, handler_args={"handler_cancellation": True})
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_get("/v1/models", self._models)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """As if the machine went away."""
+        await self._runner.cleanup()
+
+    async def _models(self, _request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "scripted"}]})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.seen.append(body)
+        self.running += 1
+        try:
+            return await self._answer(request, body)
+        except (asyncio.CancelledError, ConnectionResetError):
+            self.left += 1
+            raise
+        finally:
+            self.running -= 1
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        script = self.script
+        if script.trouble == "hang":
+            await asyncio.sleep(3600)
+        if script.trouble == "reset":
+            assert request.transport is not None
+            request.transport.abort()
+        if script.status != 200:
+            error = script.error or {
+                "error": {"message": "scripted", "type": "T", "param": None, "code": script.status}
+            }
+            return web.json_response(error, status=script.status, headers=script.headers)
+        if script.trouble == "html":
+            return web.Response(text="<html>bad gateway</html>", content_type="text/html")
+        if script.trouble == "not-json":
+            return web.Response(text="{", content_type="application/json")
+        if script.trouble == "no-choices":
+            return web.json_response({"choices": []})
+        if script.trouble == "wrong-types":
+            return web.json_response({"choices": [{"message": {"content": 7}, "logprobs": {"content": "no"}}]})
+        if body.get("stream"):
+            return await self._stream(request, body)
+        if script.pause_s:
+            await asyncio.sleep(script.pause_s)
+        return web.json_response(self._reply(body))
+
+    def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        script = self.script
+        message: dict[str, Any] = {"role": "assistant", "content": script.text, "vllm_extra": "kept"}
+        if script.tool_calls:
+            message |= {"content": None, "tool_calls": script.tool_calls}
+        choices = [
+            {"index": index, "message": message, "finish_reason": script.finish_reason, "stop_reason": None,
+             "logprobs": self._logprobs(script.words, body), "token_ids": [1, 2]}
+            for index in range(body.get("n") or 1)
+        ]  # fmt: skip
+        usage = {"usage": self._usage(body)} if script.usage else {}
+        return {"id": "theirs", "object": "chat.completion", "created": 1, "model": "scripted", "choices": choices,
+                "prompt_token_ids": [5, 6], "system_fingerprint": "fp", **usage}  # fmt: skip
+
+    async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        script = self.script
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await self._send(response, {"role": "assistant", "content": ""}, body, None, None)
+        words = script.words
+        for place, word in enumerate(words):
+            last = place == len(words) - 1
+            if script.trouble == "stall" and place == 1:
+                await asyncio.sleep(3600)
+            if script.trouble == "cut-stream" and last:
+                return response
+            if script.trouble == "error-in-stream" and last:
+                await response.write(b'data: {"error": {"message": "the engine died"}}\n\n')
+                return response
+            await asyncio.sleep(script.pause_s)
+            await self._send(response, {"content": word}, body, [word], script.finish_reason if last else None)
+        if script.usage and (body.get("stream_options") or {}).get("include_usage"):
+            await self._event(response, {"choices": [], "usage": self._usage(body)})
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async def _send(
+        self, response: web.StreamResponse, delta: dict[str, Any], body: dict[str, Any],
+        words: list[str] | None, finish_reason: str | None,
+    ) -> None:  # fmt: skip
+        logprobs = self._logprobs(words, body) if words else None
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason, "token_ids": [1]}
+        await self._event(response, {"choices": [choice]})
+
+    async def _event(self, response: web.StreamResponse, part: dict[str, Any]) -> None:
+        chunk = {"id": "theirs", "object": "chat.completion.chunk", "created": 1, "model": "scripted", **part}
+        await response.write(b": keep-alive\r\n\r\ndata: " + json.dumps(chunk).encode() + b"\n\n")
+
+    def _logprobs(self, words: list[str], body: dict[str, Any]) -> dict[str, Any] | None:
+        if not (self.script.logprobs and body.get("logprobs")):
+            return None
+        logprob = 0.0 if self.script.degenerate else math.log(self.script.p)
+        others = [logprob, math.log(max(1e-9, 1 - self.script.p) / 2), -9999.0, -9999.0, -9999.0]
+        alternatives = [
+            {"token": f"t{rank}", "logprob": other, "bytes": []}
+            for rank, other in enumerate(others[: body.get("top_logprobs") or 0])
+        ]
+        return {
+            "content": [
+                {"token": word, "logprob": logprob, "bytes": list(word.encode()), "top_logprobs": alternatives}
+                for word in words
+            ]
+        }
+
+    def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        completion = len(self.script.words) * (body.get("n") or 1)
+        return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion,
+                "prompt_tokens_details": {"cached_tokens": 3}}  # fmt: skip
