@@ -1,0 +1,1 @@
+"""Which answer to trust: cascades, checks, scorers, prices. Knows nothing of HTTP."""

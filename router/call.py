@@ -1,0 +1,112 @@
+"""A call to a tier, metered: however it ends, its tokens and the time spent waiting for it are reported."""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from models.answer import Delta, Finish, Usage
+from models.errors import ModelError, TimedOut
+from models.model import Model
+from models.prompt import Prompt
+from models.wire import Json
+from router.events import Began, Called, Event
+from router.money import Price
+
+CHARACTERS_PER_TOKEN = 4
+
+Observe = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One step of a cascade: a model, its name here, and what its tokens cost."""
+
+    name: str
+    model: Model
+    price: Price
+
+
+async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
+    """The tier's deltas and finish, then one `Called`, also where the call fails or is cut off. Raises a ModelError."""
+    meter = Meter(prompt)
+    try:
+        async with aclosing(tier.model.generate(prompt)) as answer:
+            async for part in answer:
+                begins = meter.received(part)
+                if begins:
+                    observe(Began(tier.name, meter.waited_s))
+                yield part
+                if isinstance(part, Delta):
+                    meter.asked()
+    except ModelError as error:
+        meter.failed(error)
+        raise
+    finally:
+        observe(Called(tier.name, meter.usage, meter.waited_s))
+
+
+class Meter:
+    """Adds up one call: seconds between asking for a piece and its arrival, and tokens."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._reported: Usage | None = None
+        self._tokens = 0
+        self._characters = 0
+        self._begun = False
+        self._never_ran = False
+        self._waited_s = 0.0
+        self._asked_s: float | None = time.perf_counter()
+
+    def asked(self) -> None:
+        """The next piece is waited for from now on."""
+        self._asked_s = time.perf_counter()
+
+    def received(self, part: Delta | Finish) -> bool:
+        """A piece has come; whether it is the first."""
+        begins, self._begun = not self._begun, True
+        if isinstance(part, Finish):
+            self._reported = part.usage
+            self._asked_s = None
+            return False
+        if self._asked_s is not None:
+            self._waited_s += max(0.0, part.received_s - self._asked_s)
+        self._asked_s = None
+        for piece in part.pieces:
+            self._tokens += len(piece.tokens)
+            self._characters += len(piece.message.get("content") or "")
+        return begins
+
+    def failed(self, error: ModelError) -> None:
+        """The call failed; before its first piece it cost nothing, unless the server was at work until a limit."""
+        self._never_ran = not self._begun and not isinstance(error, TimedOut)
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds spent waiting for the tier, up to now where a piece is still awaited."""
+        open_s = time.perf_counter() - self._asked_s if self._asked_s is not None else 0.0
+        return self._waited_s + open_s
+
+    @property
+    def usage(self) -> Usage:
+        """As the server reported it; else an estimate from what was seen."""
+        if self._reported is not None:
+            return self._reported
+        if self._never_ran:
+            return Usage(0, 0)
+        written = self._tokens or self._characters // CHARACTERS_PER_TOKEN
+        return Usage(characters(self._prompt.fields.get("messages")) // CHARACTERS_PER_TOKEN, written, estimated=True)
+
+
+def characters(value: Json) -> int:
+    """The characters of all strings in a JSON value."""
+    match value:
+        case str():
+            return len(value)
+        case list():
+            return sum(map(characters, value))
+        case dict():
+            return sum(map(characters, value.values()))
+        case _:
+            return 0

@@ -1,0 +1,93 @@
+"""What happened to a request, as it happened: metrics, logs, headers and costs all read these."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.answer import Usage
+from models.errors import FailureReason
+
+Mode = Literal["threshold"]
+CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
+EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
+EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]
+AcceptanceReason = Literal["sure", "no-evidence", "degenerate-evidence"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Which tiers may answer, in order, and how sure a drafter must be."""
+
+    cascade: str
+    tiers: tuple[str, ...]
+    mode: Mode
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The first piece of a tier's answer has come, after so many seconds of waiting for it."""
+
+    tier: str
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A drafter's answer is whole; tokens over all choices."""
+
+    tier: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A draft's score (the scorer's own unit) and its confidence in [0, 1]."""
+
+    tier: str
+    score: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The draft is the answer."""
+
+    tier: str
+    reason: AcceptanceReason
+
+
+@dataclass(frozen=True, slots=True)
+class Escalated:
+    """The tier's draft, if it made one, is not the answer; `to` is asked next."""
+
+    tier: str
+    to: str
+    reason: EscalationReason
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A tier gave no answer, or stopped in the middle of one; `message` is for the operator."""
+
+    tier: str
+    reason: FailureReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call to a tier is over, however it ended: its tokens, and the seconds spent waiting for it."""
+
+    tier: str
+    usage: Usage
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is whole, and this tier's."""
+
+    tier: str
+
+
+Event = Planned | Began | Drafted | Scored | Accepted | Escalated | Failed | Called | Finished

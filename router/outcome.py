@@ -1,0 +1,89 @@
+"""One request's story so far, folded from its events: who answered, why, and what it cost."""
+
+from dataclasses import dataclass
+
+from models.answer import Usage
+from router.cascade import Cascade
+from router.events import Accepted, Began, Called, Escalated, EscalationReason, Event, Failed, Finished, Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A call's tokens and cost."""
+
+    usage: Usage
+    cost: float
+
+
+class Outcome:
+    """Everything that headers, usage and the log say of one request."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+        self.tier = cascade.tiers[0].name
+        self.escalated = False
+        self.reason: str = "only-tier" if len(cascade.tiers) == 1 else "undecided"
+        self.confidence: float | None = None
+        self.failure: Failed | None = None
+        self.finished = False
+        self._waited_s = 0.0
+        self._waiting_s = 0.0
+        self.spent: dict[str, Spent] = {}
+        self._prices = {tier.name: tier.price for tier in cascade.tiers}
+        self._draft: Usage | None = None
+
+    def observe(self, event: Event) -> None:
+        """Take in what happened."""
+        match event:
+            case Scored(confidence=confidence):
+                self.confidence = confidence
+            case Accepted(reason=reason):
+                self.reason = reason
+            case Escalated(to=to, reason=reason):
+                self._go_up(to, reason)
+            case Failed():
+                self.failure = event
+            case Began(waited_s=waited_s):
+                self._waiting_s = waited_s
+            case Called(tier=tier, usage=usage, waited_s=waited_s):
+                self._waited_s += waited_s
+                self._waiting_s = 0.0
+                self.spent[tier] = Spent(usage, self._prices[tier].of(usage))
+            case Finished():
+                self.finished = True
+                self._learn_length()
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds spent waiting for models; of a call that is running, those until its first piece."""
+        return self._waited_s + self._waiting_s
+
+    @property
+    def cost(self) -> float:
+        """Every call's, rejected drafts and cut-off calls among them."""
+        return sum(spent.cost for spent in self.spent.values())
+
+    @property
+    def cost_final_alone(self) -> float:
+        """What the final tier alone would have cost; an estimate where it was not asked."""
+        final = self.cascade.final
+        if final.name in self.spent:
+            return self.spent[final.name].cost
+        draft = self.spent[self.tier].usage if self.tier in self.spent else Usage(0, 0)
+        written = round(draft.completion_tokens * self.cascade.ratio.value)
+        return final.price.of(Usage(draft.prompt_tokens, written))
+
+    @property
+    def estimates_final(self) -> bool:
+        """Whether `cost_final_alone` is an estimate."""
+        return self.cascade.final.name not in self.spent
+
+    def _go_up(self, to: str, reason: EscalationReason) -> None:
+        if self.tier in self.spent:
+            self._draft = self.spent[self.tier].usage
+        self.escalated, self.reason, self.tier = True, reason, to
+
+    def _learn_length(self) -> None:
+        final = self.spent.get(self.cascade.final.name)
+        if self._draft is not None and final is not None and self.tier == self.cascade.final.name:
+            self.cascade.ratio.learn(drafted=self._draft.completion_tokens, written=final.usage.completion_tokens)

@@ -1,0 +1,69 @@
+"""When a draft is good enough. A pure function of the draft and of what the operator set."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.answer import Draft
+from models.prompt import Prompt
+from router.checks import failed_check
+from router.events import AcceptanceReason, CheckReason, EscalationReason, EvidenceReason, Mode
+from router.evidence import evidence_of
+from router.scorers import Scorer
+
+OnMissingEvidence = Literal["escalate", "accept"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a cascade judges drafts: accept iff no check fails and the confidence is at least the threshold."""
+
+    mode: Mode
+    scorer: Scorer
+    threshold: float
+    checks: tuple[CheckReason, ...]
+    on_missing_evidence: OnMissingEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The draft is good enough."""
+
+    reason: AcceptanceReason
+
+
+@dataclass(frozen=True, slots=True)
+class GoUp:
+    """The next tier must answer."""
+
+    reason: EscalationReason
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of a draft, and its score and confidence where it got as far as that."""
+
+    verdict: Keep | GoUp
+    score: float | None = None
+    confidence: float | None = None
+
+
+def judge(draft: Draft, prompt: Prompt, policy: Policy) -> Judgement:
+    """Checks first, then the evidence, then the score; of several choices the least sure one counts."""
+    failed = failed_check(draft.choices, prompt, policy.checks)
+    if failed is not None:
+        return Judgement(GoUp(failed))
+    scores = []
+    for choice in draft.choices:
+        evidence = evidence_of(choice, prompt)
+        if isinstance(evidence, str):
+            return without_evidence(evidence, policy)
+        scores.append(policy.scorer.score(evidence))
+    score = min(scores, key=policy.scorer.confidence)
+    confidence = policy.scorer.confidence(score)
+    sure = confidence >= policy.threshold
+    return Judgement(Keep("sure") if sure else GoUp("unsure"), score, confidence)
+
+
+def without_evidence(reason: EvidenceReason, policy: Policy) -> Judgement:
+    """What the operator set for a draft that cannot be scored."""
+    return Judgement(Keep(reason) if policy.on_missing_evidence == "accept" else GoUp(reason))

@@ -1,0 +1,100 @@
+"""How sure a drafter was, from the log-probabilities of what it wrote. Pure functions.
+
+A score has its scorer's own unit; `confidence` is the scorer's fixed monotone map of it to [0, 1]. It is not a
+probability of being right: for that, it takes a calibration.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from models.answer import Token
+
+ScorerName = Literal["mean-logprob", "low-quantile-logprob", "min-logprob", "margin", "entropy"]
+
+LOW_QUANTILE = 0.1
+ALTERNATIVES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A score of a draft's tokens (at least one), its map to [0, 1], and how many alternatives a token it reads."""
+
+    name: ScorerName
+    score: Callable[[Sequence[Token]], float]
+    confidence: Callable[[float], float]
+    alternatives: int
+
+
+def mean_logprob(tokens: Sequence[Token]) -> float:
+    """The mean log-probability of the sampled tokens, in nats; at most 0."""
+    return math.fsum(token.logprob for token in tokens) / len(tokens)
+
+
+def low_quantile_logprob(tokens: Sequence[Token]) -> float:
+    """The log-probability, in nats, that a tenth of the tokens are at or below (the nearest rank)."""
+    ordered = sorted(token.logprob for token in tokens)
+    return ordered[max(0, math.ceil(LOW_QUANTILE * len(ordered)) - 1)]
+
+
+def min_logprob(tokens: Sequence[Token]) -> float:
+    """The log-probability of the least likely token, in nats."""
+    return min(token.logprob for token in tokens)
+
+
+def margin(tokens: Sequence[Token]) -> float:
+    """The mean lead of a token's likeliest alternative over the second one, in probability; in [0, 1].
+
+    Alternatives come in any order and with the sampled token among them (vLLM puts that one first), so they are
+    sorted here. A token without two alternatives counts as its own probability.
+    """
+    return math.fsum(map(lead, tokens)) / len(tokens)
+
+
+def lead(token: Token) -> float:
+    """One token's lead, in probability."""
+    if len(token.alternatives) < 2:
+        return math.exp(token.logprob)
+    first, second = sorted(token.alternatives, reverse=True)[:2]
+    return math.exp(first) - math.exp(second)
+
+
+def entropy(tokens: Sequence[Token]) -> float:
+    """The mean entropy of a token's alternatives, in nats, at least 0; what they leave of the probability counts as
+    one more alternative, so it is a lower bound of the true entropy."""
+    return math.fsum(map(spread, tokens)) / len(tokens)
+
+
+def spread(token: Token) -> float:
+    """One token's entropy, in nats."""
+    known = [math.exp(logprob) for logprob in token.alternatives or (token.logprob,)]
+    parts = [*known, max(0.0, 1.0 - math.fsum(known))]
+    return -math.fsum(part * math.log(part) for part in parts if part > 0.0)
+
+
+def probability(logprob: float) -> float:
+    """exp, for a log-probability in nats; the rounding of a server may put it a little above 0."""
+    return math.exp(min(0.0, logprob))
+
+
+def unit(value: float) -> float:
+    """The value, kept within [0, 1] against rounding."""
+    return min(1.0, max(0.0, value))
+
+
+def certainty(nats: float) -> float:
+    """exp(-entropy): 1 where every token was certain, 1/k where each was one of k alike."""
+    return math.exp(-max(0.0, nats))
+
+
+SCORERS: dict[ScorerName, Scorer] = {
+    scorer.name: scorer
+    for scorer in (
+        Scorer("mean-logprob", mean_logprob, probability, alternatives=0),
+        Scorer("low-quantile-logprob", low_quantile_logprob, probability, alternatives=0),
+        Scorer("min-logprob", min_logprob, probability, alternatives=0),
+        Scorer("margin", margin, unit, alternatives=ALTERNATIVES),
+        Scorer("entropy", entropy, certainty, alternatives=ALTERNATIVES),
+    )
+}
