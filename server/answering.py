@@ -1,0 +1,179 @@
+"""One answer on its way to a client: JSON or a stream, from the same deltas.
+
+A failure before the first byte is an HTTP error, after it an error event. A client that leaves stops the work.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from models.answer import Delta, Finish
+from models.errors import BadReply, ModelError
+from models.prompt import Prompt
+from router.cascade import Cascade, answer
+from router.events import Event
+from router.outcome import Outcome
+from server.errors import DEADLINE, INTERNAL, Problem, problem_of
+from server.headers import decision_headers
+from server.metrics import Metrics
+from server.replies import DONE, Shown, event
+
+CLIENT_LEFT = 499
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request that passed the door: what to ask of which cascade, and for how long at most."""
+
+    cascade: Cascade
+    prompt: Prompt
+    shown: Shown
+    deadline_s: float
+    began_s: float
+
+
+class Answer(Response):
+    """Runs the cascade while it answers; one instance for one request."""
+
+    def __init__(self, order: Order, metrics: Metrics) -> None:
+        super().__init__()
+        self._order = order
+        self._metrics = metrics
+        self._outcome = Outcome(order.cascade)
+        self._status = CLIENT_LEFT
+        self._begun = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or stop everything when the client leaves."""
+        self._metrics.began()
+        try:
+            await unless_gone(self._answered(scope, receive, send), receive)
+        finally:
+            self._report()
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = await self._problem(send)
+        if problem is None:
+            return
+        self._status = problem.status
+        if self._begun:
+            await send({"type": "http.response.body", "body": event(problem.body), "more_body": False})
+            return
+        headers = {**self._decision(), **problem.headers}
+        await JSONResponse(problem.body, problem.status, headers)(scope, receive, send)
+
+    async def _problem(self, send: Send) -> Problem | None:
+        """Send the answer; what kept it from being sent whole, if something did."""
+        order = self._order
+        write = self._write_stream if order.prompt.streams else self._write_whole
+        try:
+            async with (
+                asyncio.timeout(order.deadline_s),
+                aclosing(answer(order.cascade, order.prompt, self._observe)) as parts,
+            ):
+                await write(parts, send)
+        except TimeoutError:
+            return DEADLINE
+        except ModelError as error:
+            return problem_of(error)
+        except Exception:
+            log.exception("answer failed", request_id=order.prompt.request_id)
+            return INTERNAL
+        return None
+
+    async def _write_whole(self, parts: AsyncGenerator[Delta | Finish], send: Send) -> None:
+        whole: Delta | None = None
+        finish = Finish(None)
+        async for part in parts:
+            if isinstance(part, Finish):
+                finish = part
+            else:
+                whole = part
+        if whole is None:
+            raise BadReply("the model finished without an answer")
+        body = self._order.shown.whole(whole, finish, self._outcome)
+        await self._start(send, b"application/json", len(body))
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _write_stream(self, parts: AsyncGenerator[Delta | Finish], send: Send) -> None:
+        shown = self._order.shown
+        finish = Finish(None)
+        async for part in parts:
+            if isinstance(part, Finish):
+                finish = part
+                continue
+            if not self._begun:
+                await self._start(send, b"text/event-stream; charset=utf-8", None)
+            await send({"type": "http.response.body", "body": shown.chunk(part), "more_body": True})
+        if not self._begun:
+            raise BadReply("the model finished without an answer")
+        usage = shown.usage_chunk(finish, self._outcome) if self._order.prompt.wants_usage else b""
+        await send({"type": "http.response.body", "body": usage + DONE, "more_body": False})
+
+    async def _start(self, send: Send, content_type: bytes, length: int | None) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in self._decision().items()]
+        headers.append((b"content-type", content_type))
+        headers.append((b"cache-control", b"no-cache") if length is None else (b"content-length", b"%d" % length))
+        self._begun = True
+        self._status = 200
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    def _decision(self) -> dict[str, str]:
+        order = self._order
+        elapsed_s = time.perf_counter() - order.began_s
+        return decision_headers(self._outcome, request_id=order.prompt.request_id, elapsed_s=elapsed_s)
+
+    def _observe(self, happened: Event) -> None:
+        self._outcome.observe(happened)
+        self._metrics.observe(happened, self._order.cascade.name)
+
+    def _report(self) -> None:
+        outcome, order = self._outcome, self._order
+        status = self._status if outcome.finished or outcome.failure or self._status != 200 else CLIENT_LEFT
+        elapsed_s = time.perf_counter() - order.began_s
+        self._metrics.ended(outcome, status=status, elapsed_s=elapsed_s)
+        log.info(
+            "answered",
+            request_id=order.prompt.request_id,
+            cascade=order.cascade.name,
+            tier=outcome.tier,
+            status=status,
+            escalated=outcome.escalated,
+            reason=outcome.reason,
+            confidence=outcome.confidence,
+            failure=outcome.failure.message if outcome.failure else None,
+            cost=outcome.cost,
+            seconds=round(elapsed_s, 4),
+            waited_s=round(outcome.waited_s, 4),
+        )
+
+
+async def unless_gone(work: Awaitable[None], receive: Receive) -> None:
+    """Do the work, unless the client leaves first: then it is cancelled, and has ended before this returns."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(gone(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+        await asyncio.wait((working,))
+        if not working.cancelled():
+            working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def gone(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,175 @@
+"""The gateway's HTTP application: routes, and what they share. Knows nothing of how a draft is judged."""
+
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from router.cascade import Cascade
+from server.answering import Answer, Order
+from server.building import Served, build, new_session
+from server.chat_request import Asked, Controls, read_chat_request
+from server.errors import INTERNAL, RequestError, status_problem
+from server.headers import PREFIX
+from server.metrics import Metrics
+from server.readiness import Readiness
+from server.replies import Shown
+from server.settings.schema import Settings
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway for these settings; it calls the tiers' `urls`, whoever started the servers there."""
+    app = FastAPI(title="smallfirst", version=version("smallfirst"), lifespan=lifespan, openapi_url=None)
+    app.state.settings = settings
+    app.state.metrics = Metrics()
+    app.add_api_route("/v1/chat/completions", chat_completions, methods=["POST"])
+    app.add_api_route("/v1/models", list_models, methods=["GET"])
+    app.add_api_route("/health", health, methods=["GET"])
+    app.add_api_route("/ready", ready, methods=["GET"])
+    app.add_api_route("/metrics", metrics, methods=["GET"])
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(ClientDisconnect, nobody_there)
+    app.add_exception_handler(HTTPException, not_routed)
+    app.add_exception_handler(Exception, failed)
+    return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """The connections to the servers live as long as the application."""
+    async with new_session() as session:
+        app.state.served = build(app.state.settings, session)
+        app.state.readiness = Readiness(app.state.served)
+        app.state.started_s = int(time.time())
+        yield
+
+
+async def chat_completions(request: Request) -> Response:
+    """Answer a conversation, by a cascade or by a tier of the name in `model`."""
+    began_s = time.perf_counter()
+    settings: Settings = request.app.state.settings
+    request_id = request_id_of(request)
+    body = await read_body(request, limit=settings.server.max_body_bytes)
+    asked = read_chat_request(body, mode_header=request.headers.get(PREFIX + "mode"), request_id=request_id)
+    shown = Shown(f"chatcmpl-{request_id}", int(time.time()), asked.model, asked.prompt)
+    cascade = routed(asked, request.app.state.served)
+    order = Order(cascade, asked.prompt, shown, settings.server.deadline_s, began_s)
+    return Answer(order, request.app.state.metrics)
+
+
+def routed(asked: Asked, served: Served) -> Cascade:
+    """The cascade that the request names, with the client's own threshold if it sent one."""
+    cascade = served.find(asked.model)
+    if cascade is None:
+        names = ", ".join([*served.cascades, *served.tiers])
+        raise RequestError(
+            f"model: there is no {asked.model!r} here (there are: {names})",
+            param="model", status=404, code="model_not_found",
+        )  # fmt: skip
+    return controlled(cascade, asked.controls)
+
+
+def controlled(cascade: Cascade, controls: Controls) -> Cascade:
+    """The cascade under a request's own controls."""
+    if controls.threshold is None:
+        return cascade
+    if len(cascade.tiers) == 1:
+        raise RequestError(
+            f"smallfirst.threshold: {cascade.name!r} is a single tier, it has no threshold",
+            param="smallfirst.threshold",
+        )
+    return cascade.with_threshold(controls.threshold)
+
+
+async def list_models(request: Request) -> JSONResponse:
+    """Cascades first, then tiers."""
+    served: Served = request.app.state.served
+    created = request.app.state.started_s
+    cascades = [
+        {"id": name, "object": "model", "created": created, "owned_by": "smallfirst",
+         "smallfirst": {"kind": "cascade", "tiers": [tier.name for tier in cascade.tiers]}}
+        for name, cascade in served.cascades.items()
+    ]  # fmt: skip
+    tiers = [
+        {"id": name, "object": "model", "created": created, "owned_by": "smallfirst", "smallfirst": {"kind": "tier"}}
+        for name in served.tiers
+    ]
+    return JSONResponse({"object": "list", "data": [*cascades, *tiers]})
+
+
+async def health() -> JSONResponse:
+    """The process is alive."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> JSONResponse:
+    """200 when every cascade's final tier answers, else 503; with each tier's state."""
+    readiness: Readiness = request.app.state.readiness
+    up = await readiness.tiers()
+    is_ready = readiness.can_answer(up)
+    tiers = {name: "up" if is_up else "down" for name, is_up in up.items()}
+    return JSONResponse({"ready": is_ready, "tiers": tiers}, 200 if is_ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def request_id_of(request: Request) -> str:
+    """The client's own `x-request-id` where it is a plain one, else a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """The body of a JSON request. Raises RequestError where it is another kind, or larger than `limit` bytes."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RequestError("content-type: send the body as application/json", status=415)
+    too_large = RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise too_large
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
+
+
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """A client's own mistake."""
+    if not isinstance(error, RequestError):
+        raise TypeError("only a RequestError is refused") from error
+    headers = {**error.problem.headers, "x-request-id": request_id_of(request)}
+    return JSONResponse(error.problem.body, error.problem.status, headers)
+
+
+async def nobody_there(_request: Request, _error: Exception) -> Response:
+    """The client left while it was still sending; nobody reads this."""
+    return Response(status_code=400)
+
+
+async def not_routed(_request: Request, error: Exception) -> JSONResponse:
+    """An unknown path or method, in OpenAI's shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    problem = status_problem(status)
+    return JSONResponse(problem.body, problem.status)
+
+
+async def failed(_request: Request, _error: Exception) -> JSONResponse:
+    """A mistake of ours: the log has the cause."""
+    return JSONResponse(INTERNAL.body, INTERNAL.status)

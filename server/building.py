@@ -1,0 +1,77 @@
+"""From settings to the running things: pools, tiers and cascades."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from models.pool import Pool
+from models.replica import Endpoint, Limits, Replica
+from router.call import Tier
+from router.cascade import Cascade
+from router.money import LengthRatio, Price
+from router.policy import Policy
+from router.scorers import SCORERS
+from server.settings.schema import CascadeSettings, Settings, TierSettings
+
+KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What clients can ask for by name, and the pools behind it."""
+
+    cascades: Mapping[str, Cascade]
+    tiers: Mapping[str, Cascade]
+    pools: Mapping[str, Pool]
+
+    def find(self, name: str) -> Cascade | None:
+        """The cascade, or the single tier, of that name."""
+        return self.cascades.get(name) or self.tiers.get(name)
+
+
+def new_session() -> aiohttp.ClientSession:
+    """The one pool of connections to all servers; must be made in a running event loop and closed."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+    return aiohttp.ClientSession(connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
+    """Everything that the settings name."""
+    pools = {name: pool_of(tier, session) for name, tier in settings.tiers.items()}
+    tiers = {name: tier_of(name, tier, pools[name]) for name, tier in settings.tiers.items()}
+    return Served(
+        cascades={
+            name: Cascade(name, tuple(tiers[tier] for tier in cascade.tiers), policy_of(cascade), LengthRatio())
+            for name, cascade in settings.cascades.items()
+        },
+        tiers={name: Cascade(name, (tier,), PASS_ON, LengthRatio()) for name, tier in tiers.items()},
+        pools=pools,
+    )
+
+
+def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
+    """A tier's servers."""
+    key = tier.api_key.get_secret_value() if tier.api_key else None
+    limits = Limits(**tier.limits.model_dump())
+    endpoints = [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
+    return Pool([Replica(endpoint, session=session, limits=limits) for endpoint in endpoints])
+
+
+def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
+    """A tier as cascades see it."""
+    return Tier(name, pool, Price(tier.price.input, tier.price.output))
+
+
+def policy_of(cascade: CascadeSettings) -> Policy:
+    """How a cascade judges."""
+    return Policy(
+        mode=cascade.mode,
+        scorer=SCORERS[cascade.scorer],
+        threshold=cascade.threshold,
+        checks=cascade.checks,
+        on_missing_evidence=cascade.on_missing_evidence,
+    )
+
+
+PASS_ON = Policy("threshold", SCORERS["mean-logprob"], 0.0, (), "accept")

@@ -1,0 +1,143 @@
+"""The door of /v1/chat/completions: bytes to a prompt and our controls, or an error that names the field.
+
+Known fields are checked for type and range; all of the client's fields go upstream as they came.
+"""
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Annotated, Literal, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.prompt import Prompt
+from server.errors import RequestError
+
+OURS = "smallfirst"
+MODES_TO_COME = ("exact", "certified")
+
+Object = dict[str, object]
+PositiveInt = Annotated[int, Field(ge=1)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+class Wire(BaseModel):
+    """A part of the request, checked strictly; what is not named here is not looked at."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class ContentPart(Wire):
+    """A piece of a message: text, an image, audio; only the kind is looked at."""
+
+    type: str
+
+
+class Message(Wire):
+    """One turn of the conversation."""
+
+    role: Literal["developer", "system", "user", "assistant", "tool", "function"]
+    content: str | list[ContentPart] | None = None
+    tool_calls: list[Object] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.content is None and self.role != "assistant":
+            raise ValueError("content is missing")
+        return self
+
+
+class Controls(BaseModel):
+    """The body's object `smallfirst`: how this one request is routed. Never sent upstream."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    mode: Literal["threshold"] | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mode_is_served(cls, controls: object) -> object:
+        if isinstance(controls, dict) and controls.get("mode") in MODES_TO_COME:
+            raise ValueError(f"mode {controls['mode']!r} is not served yet: use 'threshold'")
+        return controls
+
+
+class ChatRequest(Wire):
+    """The fields whose type or range can be wrong whatever the model."""
+
+    model: Annotated[str, Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1)]
+    stream: bool | None = None
+    stream_options: Object | None = None
+    max_tokens: PositiveInt | None = None
+    max_completion_tokens: PositiveInt | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, float] | None = None
+    tools: list[Object] | None = None
+    tool_choice: str | Object | None = None
+    response_format: Object | None = None
+    smallfirst: Controls | None = None
+
+    @model_validator(mode="after")
+    def _fields_go_together(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs: needs logprobs to be true")
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options: needs stream to be true")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client wants: of which model or cascade, the prompt, and how it is to be routed."""
+
+    model: str
+    prompt: Prompt
+    controls: Controls
+
+
+def read_chat_request(body: bytes, *, mode_header: str | None, request_id: str) -> Asked:
+    """The request in a body. Raises RequestError."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as broken:
+        raise RequestError(f"the body is no JSON: {broken}") from broken
+    if not isinstance(fields, dict):
+        raise RequestError("the body is no JSON object")
+    try:
+        request = ChatRequest.model_validate(fields)
+        controls = request.smallfirst or Controls()
+        if mode_header is not None:
+            controls = Controls.model_validate({**controls.model_dump(exclude_none=True), "mode": mode_header})
+    except ValidationError as invalid:
+        raise invalid_field(invalid) from invalid
+    theirs = {name: value for name, value in fields.items() if name != OURS}
+    return Asked(request.model, Prompt(theirs, request_id), controls)
+
+
+def invalid_field(invalid: ValidationError) -> RequestError:
+    """The first thing that is wrong, under the name that the client gave it."""
+    first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+    whole_path = [str(part) for part in first["loc"]]
+    path = list(takewhile(lambda part: not is_union_member(part), whole_path))
+    message = first["msg"].removeprefix("Value error, ") if path == whole_path else "has the wrong type"
+    if not path and ": " in message:
+        path, message = [message.partition(": ")[0]], message.partition(": ")[2]
+    param = ".".join(path) or None
+    text = message[:1].lower() + message[1:]
+    return RequestError(f"{param}: {text}" if param else text, param=param)
+
+
+def is_union_member(part: str) -> bool:
+    """Whether a part of an error's path is no field, but the alternative of a union that was tried."""
+    return part == "str" or part.startswith(("list[", "dict["))

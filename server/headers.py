@@ -1,0 +1,27 @@
+"""The headers that tell which tier answered, and why."""
+
+from router.outcome import Outcome
+
+PREFIX = "x-smallfirst-"
+
+
+def decision_headers(outcome: Outcome, *, request_id: str, elapsed_s: float) -> dict[str, str]:
+    """What is known of a request when its answer begins.
+
+    `-overhead-ms` is the gateway's own time until then: all that was not spent waiting for a model.
+    """
+    headers = {
+        "x-request-id": request_id,
+        PREFIX + "cascade": outcome.cascade.name,
+        PREFIX + "tier": outcome.tier,
+        PREFIX + "mode": outcome.cascade.policy.mode,
+        PREFIX + "escalated": "true" if outcome.escalated else "false",
+        PREFIX + "reason": outcome.reason,
+        PREFIX + "overhead-ms": f"{max(0.0, elapsed_s - outcome.waited_s) * 1000:.2f}",
+    }
+    if len(outcome.cascade.tiers) > 1:
+        headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.4f}"
+    if outcome.confidence is not None:
+        headers[PREFIX + "confidence"] = f"{outcome.confidence:.4f}"
+        headers[PREFIX + "confidence-of"] = "uncalibrated"
+    return headers

@@ -1,0 +1,96 @@
+"""Prometheus metrics, from the same events as everything else. Each one is described in docs/metrics.md."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from router.events import Accepted, Began, Called, Escalated, Event, Failed, Scored
+from router.outcome import Outcome
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+CONFIDENCES = tuple(step / 20 for step in range(1, 21))
+
+
+class Metrics:
+    """The counters and histograms of one gateway; label values come from the configuration and closed sets alone."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "smallfirst_requests", "Requests by what became of them.", ("cascade", "tier", "status"), registry=registry
+        )
+        self._accepted = Counter(
+            "smallfirst_accepted_drafts",
+            "Drafts that were the answer.",
+            ("cascade", "tier", "reason"),
+            registry=registry,
+        )
+        self._escalations = Counter(
+            "smallfirst_escalations", "Steps up to the next tier.", ("cascade", "tier", "reason"), registry=registry
+        )
+        self._failures = Counter(
+            "smallfirst_tier_failures", "Calls that gave no answer.", ("tier", "reason"), registry=registry
+        )
+        self._calls = Counter("smallfirst_tier_calls", "Calls to tiers.", ("tier",), registry=registry)
+        self._tokens = Counter("smallfirst_tier_tokens", "Tokens of all calls.", ("tier", "kind"), registry=registry)
+        self._cost = Counter(
+            "smallfirst_cost",
+            "Cost of all calls, in the currency of the prices.",
+            ("cascade", "tier"),
+            registry=registry,
+        )
+        self._final_alone = Counter(
+            "smallfirst_cost_final_alone", "Cost had the final tier been asked alone.",
+            ("cascade", "estimated"), registry=registry,
+        )  # fmt: skip
+        self._confidence = Histogram(
+            "smallfirst_confidence", "Confidence of scored drafts.", ("cascade", "tier"),
+            registry=registry, buckets=CONFIDENCES,
+        )  # fmt: skip
+        self._first_piece = Histogram(
+            "smallfirst_tier_first_piece_seconds", "From a call to the first piece of its answer.", ("tier",),
+            registry=registry, buckets=SECONDS,
+        )  # fmt: skip
+        self._duration = Histogram(
+            "smallfirst_request_seconds", "From a request to its answer's end.", ("cascade",),
+            registry=registry, buckets=SECONDS,
+        )  # fmt: skip
+        self._overhead = Histogram(
+            "smallfirst_overhead_seconds", "The gateway's own time in a request.", ("cascade",),
+            registry=registry, buckets=OVERHEAD_SECONDS,
+        )  # fmt: skip
+        self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
+
+    def began(self) -> None:
+        """A request is being answered."""
+        self._running.inc()
+
+    def observe(self, event: Event, cascade: str) -> None:
+        """Count what happened."""
+        match event:
+            case Began(tier=tier, waited_s=waited_s):
+                self._first_piece.labels(tier).observe(waited_s)
+            case Scored(tier=tier, confidence=confidence):
+                self._confidence.labels(cascade, tier).observe(confidence)
+            case Accepted(tier=tier, reason=reason):
+                self._accepted.labels(cascade, tier, reason).inc()
+            case Escalated(tier=tier, reason=reason):
+                self._escalations.labels(cascade, tier, reason).inc()
+            case Failed(tier=tier, reason=reason):
+                self._failures.labels(tier, reason).inc()
+            case Called(tier=tier, usage=usage):
+                self._calls.labels(tier).inc()
+                self._tokens.labels(tier, "prompt").inc(usage.prompt_tokens)
+                self._tokens.labels(tier, "completion").inc(usage.completion_tokens)
+
+    def ended(self, outcome: Outcome, *, status: int, elapsed_s: float) -> None:
+        """A request is over, whoever ended it; status 499 where the client left."""
+        self._running.dec()
+        cascade = outcome.cascade.name
+        self._requests.labels(cascade, outcome.tier, str(status)).inc()
+        self._duration.labels(cascade).observe(elapsed_s)
+        self._overhead.labels(cascade).observe(max(0.0, elapsed_s - outcome.waited_s))
+        for tier, spent in outcome.spent.items():
+            self._cost.labels(cascade, tier).inc(spent.cost)
+        if outcome.finished:
+            estimated = "true" if outcome.estimates_final else "false"
+            self._final_alone.labels(cascade, estimated).inc(outcome.cost_final_alone)

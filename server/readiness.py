@@ -1,0 +1,33 @@
+"""Whether the gateway can answer: asked of the servers themselves, at most once a second."""
+
+import asyncio
+import time
+
+from server.building import Served
+
+FRESH_S = 1.0
+
+
+class Readiness:
+    """Which tiers answer, as of a moment ago."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+        self._asked_s = float("-inf")
+        self._up: dict[str, bool] = {}
+        self._asking = asyncio.Lock()
+
+    async def tiers(self) -> dict[str, bool]:
+        """Whether any replica of each tier answers."""
+        async with self._asking:
+            if time.monotonic() - self._asked_s > FRESH_S:
+                names = list(self._served.pools)
+                up = await asyncio.gather(*(self._served.pools[name].is_up() for name in names))
+                self._up = dict(zip(names, up, strict=True))
+                self._asked_s = time.monotonic()
+        return self._up
+
+    def can_answer(self, up: dict[str, bool]) -> bool:
+        """Whether every cascade's final tier is up; without cascades, every tier."""
+        finals = [cascade.final.name for cascade in self._served.cascades.values()]
+        return all(up[name] for name in finals or up)

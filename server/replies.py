@@ -1,0 +1,111 @@
+"""What a client reads: the model's replies and chunks with our id, model and usage, less what it did not ask for."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from models.answer import Delta, Finish, Usage
+from models.prompt import Prompt
+from models.wire import Json, JsonObject, WireChoice, WireReply
+from router.outcome import Outcome
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is the same in every piece of one answer."""
+
+    id: str
+    created: int
+    model: str
+    prompt: Prompt
+
+    def whole(self, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
+        """A chat completion."""
+        return orjson.dumps({**self._reply(delta.reply), "usage": usage_of(finish, outcome)})
+
+    def chunk(self, delta: Delta) -> bytes:
+        """One event of a stream; the usage has an event of its own, at the end."""
+        reply = self._reply(delta.reply)
+        if not self.prompt.wants_usage:
+            reply.pop("usage", None)
+        return event(reply)
+
+    def usage_chunk(self, finish: Finish, outcome: Outcome) -> bytes:
+        """The event before the last, for a client that asked for it."""
+        return event(
+            {
+                "id": self.id,
+                "object": "chat.completion.chunk",
+                "created": self.created,
+                "model": self.model,
+                "choices": [],
+                "usage": usage_of(finish, outcome),
+            }
+        )
+
+    def _reply(self, reply: WireReply) -> dict[str, object]:
+        choices = [self._choice(choice) for choice in reply["choices"]]
+        shown: dict[str, object] = {
+            **reply, "id": self.id, "created": self.created, "model": self.model, "choices": choices,
+        }  # fmt: skip
+        if not self.prompt.wants_token_ids:
+            shown.pop("prompt_token_ids", None)
+        return shown
+
+    def _choice(self, choice: WireChoice) -> dict[str, object]:
+        shown: dict[str, object] = {**choice}
+        if not self.prompt.wants_token_ids:
+            shown.pop("token_ids", None)
+        if not self.prompt.wants_logprobs:
+            shown["logprobs"] = None
+        elif logprobs := choice.get("logprobs"):
+            asked = self.prompt.top_logprobs
+            tokens = [{**token, "top_logprobs": (token.get("top_logprobs") or [])[:asked]}
+                      for token in logprobs.get("content") or ()]  # fmt: skip
+            shown["logprobs"] = {**logprobs, "content": tokens}
+        return shown
+
+
+def event(data: object) -> bytes:
+    """A server-sent event."""
+    return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+def usage_of(finish: Finish, outcome: Outcome) -> dict[str, object]:
+    """The tokens of the answer, as its server reported them where it did, and what the request cost beside them."""
+    answered = outcome.spent[outcome.tier].usage
+    counted = {
+        "prompt_tokens": answered.prompt_tokens,
+        "completion_tokens": answered.completion_tokens,
+        "total_tokens": answered.prompt_tokens + answered.completion_tokens,
+    }
+    return {**counted, **(finish.reported or {}), "smallfirst": bill(outcome)}
+
+
+def bill(outcome: Outcome) -> JsonObject:
+    """`usage.smallfirst`: each tier's tokens and cost, their sum, and what the final tier alone would have cost."""
+    tiers: dict[str, Json] = {
+        name: {**tokens_of(spent.usage), "cost": rounded(spent.cost)} for name, spent in outcome.spent.items()
+    }
+    return {
+        "tiers": tiers,
+        "cost": rounded(outcome.cost),
+        "cost_final_alone": rounded(outcome.cost_final_alone),
+        "cost_final_alone_estimated": outcome.estimates_final,
+    }
+
+
+def tokens_of(usage: Usage) -> dict[str, Json]:
+    """A call's tokens; `estimated` only where they are."""
+    tokens: dict[str, Json] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
+    return {**tokens, "estimated": True} if usage.estimated else tokens
+
+
+def rounded(money: float) -> float:
+    """To a millionth of a millionth: prices are per million tokens."""
+    return round(money, 12)

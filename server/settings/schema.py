@@ -1,0 +1,169 @@
+"""Every key of the configuration. An unknown key is an error; each key is described in docs/configuration.md."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+
+from models.launcher.program import EngineKind, Flag
+from models.replica import Dialect
+from router.events import CheckReason
+from router.policy import OnMissingEvidence
+from router.scorers import ScorerName
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict, frozen, and without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PriceSettings(Section):
+    """Per million tokens, in a currency of the operator's choice."""
+
+    input: Money
+    output: Money
+
+
+class LimitSettings(Section):
+    """How long a tier may take. First token and idle are for streams; an answer in one piece has the total."""
+
+    connect_s: Seconds = 2.0
+    first_token_s: Seconds = 60.0
+    idle_s: Seconds = 30.0
+    total_s: Seconds = 600.0
+
+
+class EngineSettings(Section):
+    """A server that `smallfirst up` starts for the tier; `args` are its command-line flags."""
+
+    kind: EngineKind
+    path: str | None = None
+    executable: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    args: Mapping[str, Flag] = {}
+    env: Mapping[str, str] = {}
+    start_timeout_s: Seconds = 900.0
+
+
+class TierSettings(Section):
+    """A model, what it costs, and where its servers are or how to start one."""
+
+    model: Annotated[str, StringConstraints(min_length=1)]
+    price: PriceSettings
+    urls: tuple[str, ...] = ()
+    engine: EngineSettings | None = None
+    api_key: SecretStr | None = None
+    dialect: Dialect = "vllm"
+    limits: LimitSettings = LimitSettings()
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("urls")
+    @classmethod
+    def _are_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{url!r} is no http or https address")
+            if parts.path.rstrip("/").endswith("/v1"):
+                raise ValueError(f"{url!r} ends in /v1: give the address without it")
+        if len(set(urls)) < len(urls):
+            raise ValueError("an address is listed twice")
+        return tuple(url.rstrip("/") for url in urls)
+
+    @model_validator(mode="after")
+    def _has_a_server(self) -> Self:
+        if not self.urls and self.engine is None:
+            raise ValueError("give urls of running servers, or an engine that `smallfirst up` starts")
+        return self
+
+
+class StreamSettings(Section):
+    """When the text of a draft is shown to a client that streams; `hold`: when the decision is made."""
+
+    on_doubt: Literal["hold"] = "hold"
+
+
+class CascadeSettings(Section):
+    """Which tiers answer to the cascade's name, in which order, and when a draft is good enough."""
+
+    tiers: Annotated[tuple[str, ...], Field(min_length=2)]
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    mode: Literal["threshold"] = "threshold"
+    scorer: ScorerName = "mean-logprob"
+    checks: tuple[CheckReason, ...] = ("empty", "malformed", "cut", "refused", "looping")
+    on_missing_evidence: OnMissingEvidence = "escalate"
+    stream: StreamSettings = StreamSettings()
+
+    @field_validator("tiers", "checks", mode="before")
+    @classmethod
+    def _list_to_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _mode_is_served(cls, mode: object) -> object:
+        if mode in ("exact", "certified"):
+            raise ValueError(f"mode {mode!r} is not served yet: use 'threshold'")
+        return mode
+
+
+class ServerSettings(Section):
+    """The gateway itself."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    auth: Literal["none"] | None = None
+    max_body_bytes: Annotated[int, Field(gt=0)] = 20 * 2**20
+    deadline_s: Seconds = 900.0
+    shutdown_s: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _is_private_or_says_so(self) -> Self:
+        if self.auth is None and not is_loopback(self.host):
+            raise ValueError(
+                f"anyone who reaches {self.host!r} could call the gateway: use a loopback host, or say `auth: none`"
+            )
+        return self
+
+
+class Settings(Section):
+    """One configuration file."""
+
+    tiers: Annotated[dict[Name, TierSettings], Field(min_length=1)]
+    cascades: dict[Name, CascadeSettings] = {}
+    server: ServerSettings = ServerSettings()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        for name in self.cascades.keys() & self.tiers.keys():
+            raise ValueError(f"{name!r} names a tier and a cascade: clients could not tell them apart")
+        for name, cascade in self.cascades.items():
+            for tier in cascade.tiers:
+                if tier not in self.tiers:
+                    raise ValueError(
+                        f"cascades.{name}.tiers: there is no tier {tier!r} (tiers: {', '.join(self.tiers)})"
+                    )
+            if len(set(cascade.tiers)) < len(cascade.tiers):
+                raise ValueError(f"cascades.{name}.tiers: a tier is listed twice")
+        return self

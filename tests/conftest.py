@@ -1,0 +1,54 @@
+"""What all tests share: a gateway in front of scripted servers, and the official client."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import openai
+import pytest
+from fakes.gateway import running_gateway
+from fakes.scripted import Script, ScriptedServer
+
+from server.settings.schema import Settings
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running gateway with the cascade `auto` over `small` and `large`, and who stands behind it."""
+
+    url: str
+    client: openai.AsyncOpenAI
+    small: ScriptedServer
+    large: ScriptedServer
+
+
+GatewayStarter = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[GatewayStarter]:
+    """`await gateway(small=Script(...), large=Script(...), threshold=0.5, ...)` starts one."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *, small: Script, large: Script, server: dict[str, object] | None = None,
+            limits: dict[str, float] | None = None, **cascade: object,
+        ) -> Gateway:  # fmt: skip
+            servers = [await stack.enter_async_context(ScriptedServer(script)) for script in (small, large)]
+            tier = {"model": "scripted", "limits": limits or {}}
+            settings = Settings.model_validate(
+                {
+                    "tiers": {
+                        "small": {**tier, "price": {"input": 1.0, "output": 2.0}, "urls": [servers[0].url]},
+                        "large": {**tier, "price": {"input": 10.0, "output": 20.0}, "urls": [servers[1].url]},
+                    },
+                    "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5, **cascade}},
+                    "server": server or {},
+                }
+            )
+            url = await stack.enter_async_context(running_gateway(settings))
+            client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=20)
+            stack.push_async_callback(client.close)
+            return Gateway(url, client, *servers)
+
+        yield start
