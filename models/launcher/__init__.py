@@ -1,0 +1,1 @@
+"""Starting model servers, and keeping them running."""

@@ -1,0 +1,145 @@
+"""Keeps programs running: restarts with backoff, logs under their names, a stop that leaves nothing behind."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Callable
+
+import aiohttp
+import structlog
+
+from models.launcher.program import Program
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0
+STOP_S = 10.0
+POLL_S = 0.1
+MAX_STARTS = 5
+WRONG_USE = 2
+PR_SET_PDEATHSIG = 1
+LINE_BYTES = 2**20
+
+log = structlog.get_logger()
+
+
+class CannotStart(Exception):
+    """A program ended again and again before it was healthy, or said that it was started wrongly."""
+
+
+class Supervisor:
+    """One program's life. `print_line(name, line)` gets each line that it writes."""
+
+    def __init__(self, program: Program, *, print_line: Callable[[str, str], None]) -> None:
+        self.program = program
+        self.healthy = asyncio.Event()
+        self._print_line = print_line
+
+    async def run(self) -> None:
+        """Until cancelled; then the program and all it started are stopped. Raises CannotStart."""
+        pause_s, starts = FIRST_PAUSE_S, 0
+        loop = asyncio.get_running_loop()
+        while True:
+            begun_s = loop.time()
+            code = await self._run_once()
+            starts = 0 if self.healthy.is_set() else starts + 1
+            if starts and (code == WRONG_USE or starts == MAX_STARTS):
+                raise CannotStart(f"{self.program.name!r} does not start (exit code {code}): see its log above")
+            self.healthy.clear()
+            if loop.time() - begun_s > STEADY_S:
+                pause_s = FIRST_PAUSE_S
+            log.warning("ended", program=self.program.name, code=code, restart_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _run_once(self) -> int:
+        program = self.program
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *program.command,
+                env={**os.environ, **program.environment},
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                limit=LINE_BYTES,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+        except OSError as missing:
+            raise CannotStart(f"{program.name!r}: {program.command[0]}: {missing.strerror}") from missing
+        log.info("started", program=program.name, pid=process.pid)
+        tasks = (asyncio.create_task(self._forward(process)), asyncio.create_task(self._watch_health()))
+        try:
+            return await process.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await stop(process)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _forward(self, process: Process) -> None:
+        if process.stdout is None:
+            return
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:
+                continue  # a line beyond every sane length is dropped
+            if not line:
+                return
+            self._print_line(self.program.name, line.decode(errors="replace").rstrip())
+
+    async def _watch_health(self) -> None:
+        try:
+            async with asyncio.timeout(self.program.start_timeout_s):
+                await answers(self.program.health_url)
+            self.healthy.set()
+            log.info("healthy", program=self.program.name)
+        except TimeoutError:
+            log.warning("not healthy yet", program=self.program.name, after_s=self.program.start_timeout_s)
+
+
+async def answers(url: str) -> None:
+    """Return when a GET is answered with 200."""
+    limit = aiohttp.ClientTimeout(total=2.0)
+    async with aiohttp.ClientSession(timeout=limit) as session:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(url) as reply:
+                    if reply.status == 200:
+                        return
+            await asyncio.sleep(POLL_S)
+
+
+async def stop(process: Process) -> None:
+    """End the process and its whole group: asked first, then made to."""
+    signal_group(process, signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        log.warning("killed", pid=process.pid)
+    signal_group(process, signal.SIGKILL)
+    await process.wait()
+
+
+def signal_group(process: Process, number: signal.Signals) -> None:
+    """To all that the process started; it may have ended meanwhile."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """On Linux, what a child calls so that it is stopped even where its parent is killed."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)
+
+    def ask_for_signal() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask_for_signal

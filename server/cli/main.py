@@ -1,0 +1,93 @@
+"""The console script `smallfirst`. Each command imports what it needs when it runs, so that none pays for another."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    name="smallfirst",
+    help="Ask a small model first, and the large one only where it helps.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+demo = typer.Typer(help="The demo pair: train it, grade it, tune its threshold.", no_args_is_help=True)
+app.add_typer(demo, name="demo")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file, see docs/configuration.md.")]
+
+
+@app.command()
+def up(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="The YAML file; without one, the demo pair.")
+    ] = None,
+) -> None:
+    """Start the engines that CONFIG names and the gateway in front of them, and keep them running."""
+    from server.cli.up import run_up
+
+    raise typer.Exit(run_up(config, os.environ))
+
+
+@app.command()
+def serve(config: ConfigFile) -> None:
+    """Start the gateway alone; the servers at the tiers' `urls` run elsewhere."""
+    from server.cli.serve import run_serve
+
+    raise typer.Exit(run_serve(config, os.environ))
+
+
+@app.command()
+def check(config: ConfigFile) -> None:
+    """Say what would run, or each mistake on one line."""
+    from server.cli.check import run_check
+
+    raise typer.Exit(run_check(config, os.environ))
+
+
+@app.command()
+def chat(
+    url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
+    model: Annotated[str | None, typer.Option(help="The cascade or tier; else the gateway's first.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 512,
+) -> None:
+    """Talk to a running gateway: tokens shaded by how sure the model was, and what each answer cost."""
+    from server.cli.chat import run_chat
+
+    raise typer.Exit(run_chat(url, model, max_tokens))
+
+
+@app.command()
+def engine(
+    model: Annotated[str, typer.Argument(help="A folder in Hugging Face's format, or a model's name on its hub.")],
+    served_model_name: Annotated[str | None, typer.Option(help="The name that requests use.")] = None,
+    host: str = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    max_batch: Annotated[int, typer.Option(min=1, help="Answers that advance together.")] = 16,
+    max_queued: Annotated[int | None, typer.Option(min=1, help="Requests beyond which it answers 503.")] = None,
+    max_model_len: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and answer.")] = None,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    device: str = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one step.")] = None,
+) -> None:
+    """Serve one causal language model by transformers, with vLLM's requests and replies (extra `engine`)."""
+    from models.engine.main import serve as serve_engine
+
+    from server.logs import set_up_logs
+
+    set_up_logs()
+    code = serve_engine(
+        model,
+        served_model_name=served_model_name,
+        host=host,
+        port=port,
+        max_batch=max_batch,
+        max_queued=max_queued,
+        max_model_len=max_model_len,
+        dtype=dtype,
+        device=device,
+        threads=threads,
+    )
+    raise typer.Exit(code)

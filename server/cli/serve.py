@@ -1,0 +1,34 @@
+"""`smallfirst serve`: the gateway alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import uvicorn
+
+from server.app import create_app
+from server.cli.console import WRONG_USE, complain
+from server.logs import set_up_logs
+from server.settings.reading import SettingsError, read_settings
+
+
+def run_serve(config: Path, environment: Mapping[str, str]) -> int:
+    """Serve until a signal; the exit code is 2 where the configuration is wrong."""
+    try:
+        settings = read_settings(config, environment)
+        for name, tier in settings.tiers.items():
+            if not tier.urls:
+                raise SettingsError([f"tiers.{name}: has no urls: `smallfirst up` starts its engine, `serve` does not"])
+    except SettingsError as wrong:
+        complain(wrong.mistakes)
+        return WRONG_USE
+    set_up_logs()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.server.host,
+        port=settings.server.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.server.shutdown_s),
+    )
+    return 0

@@ -1,0 +1,126 @@
+"""`smallfirst up`: the engines of a configuration and the gateway in front of them, in processes of their own."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import yaml
+
+from models.launcher.program import Program, engine_command, free_ports, our_command
+from models.launcher.supervisor import CannotStart, Supervisor
+from server.cli.console import WRONG_USE, complain
+from server.logs import set_up_logs
+from server.settings.reading import PREFIX, SettingsError, read_settings, shouted
+from server.settings.schema import EngineSettings, Settings, TierSettings
+
+GATEWAY = "gateway"
+GATEWAY_START_S = 60.0
+
+
+def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
+    """Run until a signal; 2 where the configuration is wrong, 1 where something does not start."""
+    file = config or demo_config()
+    try:
+        settings = read_settings(file, environment)
+    except SettingsError as wrong:
+        complain(wrong.mistakes)
+        return WRONG_USE
+    set_up_logs()
+    failures: list[str] = []
+    try:
+        asyncio.run(supervise(programs_of(settings, file), settings))
+    except* CannotStart as failed:
+        failures += map(str, failed.exceptions)
+    complain(failures)
+    return 1 if failures else 0
+
+
+def demo_config() -> Path:
+    """The configuration of the demo pair, which is shipped with it."""
+    import models.demo
+
+    return Path(next(iter(models.demo.__path__))) / "demo.yaml"
+
+
+def programs_of(settings: Settings, file: Path) -> list[Program]:
+    """Each tier's engine, and the gateway told where they are."""
+    engines = {name: tier.engine for name, tier in settings.tiers.items() if tier.engine is not None}
+    found = free_ports(len(engines))
+    ports = {name: engine.port or port for (name, engine), port in zip(engines.items(), found, strict=True)}
+    programs = [
+        engine_program(name, settings.tiers[name], engine, ports[name], file) for name, engine in engines.items()
+    ]
+    urls = {
+        f"{PREFIX}TIERS__{shouted(name)}__URLS": yaml.safe_dump(
+            [*settings.tiers[name].urls, f"http://127.0.0.1:{port}"], default_flow_style=True
+        )
+        for name, port in ports.items()
+    }
+    gateway = Program(
+        GATEWAY, (our_command(), "serve", str(file)), f"{gateway_url(settings)}/health", GATEWAY_START_S, urls
+    )
+    return [*programs, gateway]
+
+
+def engine_program(name: str, tier: TierSettings, engine: EngineSettings, port: int, file: Path) -> Program:
+    """A tier's engine; a path that exists beside the configuration is that one, else the engine resolves it."""
+    path = engine.path or tier.model
+    beside = file.parent / path
+    command = engine_command(
+        engine.kind,
+        str(beside.resolve()) if beside.exists() else path,
+        model=tier.model,
+        port=port,
+        args=engine.args,
+        executable=engine.executable,
+    )
+    return Program(name, command, f"http://127.0.0.1:{port}/health", engine.start_timeout_s, engine.env)
+
+
+def gateway_url(settings: Settings) -> str:
+    """Where a client on this machine finds the gateway."""
+    host = settings.server.host
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+async def supervise(programs: list[Program], settings: Settings) -> None:
+    """Keep all of them running until SIGTERM or SIGINT; then stop them. Raises CannotStart in a group."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    width = max(len(program.name) for program in programs)
+    supervisors = [Supervisor(program, print_line=printer(width)) for program in programs]
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(supervisor.run()) for supervisor in supervisors]
+        greeting = group.create_task(greet(supervisors, settings))
+        await stopping.wait()
+        for task in (*running, greeting):
+            task.cancel()
+
+
+def printer(width: int) -> Callable[[str, str], None]:
+    """Lines under the name of who wrote them."""
+
+    def print_line(name: str, line: str) -> None:
+        sys.stderr.write(f"{name:<{width}} | {line}\n")
+
+    return print_line
+
+
+async def greet(supervisors: list[Supervisor], settings: Settings) -> None:
+    """Say that all is ready, and what to do now."""
+    for supervisor in supervisors:
+        await supervisor.healthy.wait()
+    url = gateway_url(settings)
+    model = next(iter([*settings.cascades, *settings.tiers]))
+    sys.stderr.write(
+        f"\nready: {url}/v1, model {model!r}. Try, in another terminal:\n"
+        f"  smallfirst chat --url {url}\n"
+        f"  curl -i {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
+        f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "What is 7 times 8?"}}]}}\'\n\n'
+    )
