@@ -1,0 +1,1 @@
+"""The demo pair: two small language models trained here, their curriculum and their grading."""
