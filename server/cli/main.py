@@ -13,7 +13,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-demo = typer.Typer(help="The demo pair: train it, grade it, tune its threshold.", no_args_is_help=True)
+demo = typer.Typer(help="The demo pair: train it, grade it.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file, see docs/configuration.md.")]
@@ -59,6 +59,33 @@ def chat(
     raise typer.Exit(run_chat(url, model, max_tokens))
 
 
+@demo.command("train")
+def demo_train(
+    which: Annotated[Literal["small", "large", "both"], typer.Argument()] = "both",
+    out: Annotated[Path, typer.Option(help="Where models and checkpoints go; a run resumes from there.")] = Path(
+        "runs/demo"
+    ),
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    device: str = "auto",
+) -> None:
+    """Train the demo pair from its seeds (extra `engine`)."""
+    from server.cli.demo import run_train
+
+    raise typer.Exit(run_train(which, out, threads, device))
+
+
+@demo.command("grade")
+def demo_grade(
+    weights: Annotated[Path | None, typer.Option(help="Another pair than the shipped one.")] = None,
+    questions: Annotated[int, typer.Option(min=1)] = 3000,
+    device: str = "auto",
+) -> None:
+    """Grade the demo pair on its held-out questions, task by task (extra `engine`)."""
+    from server.cli.demo import WEIGHTS, run_grade
+
+    raise typer.Exit(run_grade(weights or WEIGHTS, questions, device))
+
+
 @app.command()
 def engine(
     model: Annotated[str, typer.Argument(help="A folder in Hugging Face's format, or a model's name on its hub.")],
@@ -68,13 +95,12 @@ def engine(
     max_batch: Annotated[int, typer.Option(min=1, help="Answers that advance together.")] = 16,
     max_queued: Annotated[int | None, typer.Option(min=1, help="Requests beyond which it answers 503.")] = None,
     max_model_len: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and answer.")] = None,
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one step.")] = None,
 ) -> None:
     """Serve one causal language model by transformers, with vLLM's requests and replies (extra `engine`)."""
     from models.engine.main import serve as serve_engine
-
     from server.logs import set_up_logs
 
     set_up_logs()

@@ -18,9 +18,12 @@ GOOD = {"model": "auto", "messages": [{"role": "user", "content": "is it?"}]}
 async def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> tuple[int, dict]:
     """Status and body of a raw request."""
     headers = {"content-type": "application/json"} | (headers or {})
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
-        async with session.post(f"{url}/v1/chat/completions", data=data, headers=headers) as reply:
-            return reply.status, await reply.json(content_type=None)
+    async with (
+        asyncio.timeout(10),
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/v1/chat/completions", data=data, headers=headers) as reply,
+    ):
+        return reply.status, await reply.json(content_type=None)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,10 @@ def test_whatever_is_sent_is_answered_or_refused() -> None:
 async def attacked(url: str, data: bytes) -> int:
     """Only the status: a stream's body is no JSON."""
     headers = {"content-type": "application/json"}
-    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
-        async with session.post(f"{url}/v1/chat/completions", data=data, headers=headers) as reply:
-            await reply.read()
-            return reply.status
+    async with (
+        asyncio.timeout(10),
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/v1/chat/completions", data=data, headers=headers) as reply,
+    ):
+        await reply.read()
+        return reply.status

@@ -1,0 +1,166 @@
+"""`smallfirst chat`: a conversation with a running gateway, in a terminal."""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import aiohttp
+import orjson
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from models.answer import Token
+from models.errors import ModelError
+from models.parsing import delta_of, message_of
+from models.sse import EventReader
+from models.wire import JsonObject
+from router.scorers import probability
+from server.headers import PREFIX
+
+DONE = b"[DONE]"
+SHADES = ((0.9, "green"), (0.6, "yellow"), (0.0, "red"))
+
+
+class CannotChat(Exception):
+    """The gateway refused, failed, or is not there."""
+
+
+@dataclass
+class Conversation:
+    """Who is talked to, and what was said."""
+
+    url: str
+    model: str
+    max_tokens: int
+    messages: list[dict[str, str]] = field(default_factory=list)
+
+    def body(self) -> bytes:
+        """The request for the next answer."""
+        return orjson.dumps(
+            {
+                "model": self.model,
+                "messages": self.messages,
+                "max_tokens": self.max_tokens,
+                "temperature": 0,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+                "logprobs": True,
+            }
+        )
+
+
+def run_chat(url: str, model: str | None, max_tokens: int) -> int:
+    """Until end of input; 1 where there is no gateway to talk to."""
+    console = Console(highlight=False)
+    try:
+        asyncio.run(converse(console, url.rstrip("/"), model, max_tokens))
+    except CannotChat as failed:
+        console.print(f"error: {failed}", style="red", markup=False)
+        return 1
+    except (KeyboardInterrupt, EOFError):
+        console.print()
+    return 0
+
+
+async def converse(console: Console, url: str, model: str | None, max_tokens: int) -> None:
+    """Ask and answer in turns."""
+    async with aiohttp.ClientSession() as session:
+        conversation = Conversation(url, model or await first_model(session, url), max_tokens)
+        console.print(f"{conversation.model} at {url}. An empty line forgets what was said; Ctrl-D ends.", style="dim")
+        while True:
+            asked = await asyncio.to_thread(ask, console)
+            if not asked:
+                conversation.messages.clear()
+                continue
+            conversation.messages.append({"role": "user", "content": asked})
+            try:
+                answer = await show_answer(console, session, conversation)
+                conversation.messages.append({"role": "assistant", "content": answer})
+            except CannotChat as failed:
+                conversation.messages.pop()
+                console.print(f"error: {failed}", style="red", markup=False)
+
+
+def ask(console: Console) -> str:
+    """What the person types; raises EOFError at the end of input."""
+    return console.input("[bold]> [/bold]").strip() if sys.stdin.isatty() else input().strip()
+
+
+async def first_model(session: aiohttp.ClientSession, url: str) -> str:
+    """The gateway's first cascade."""
+    try:
+        async with session.get(f"{url}/v1/models") as reply:
+            listed = orjson.loads(await reply.read())
+            return str(listed["data"][0]["id"])
+    except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as failed:
+        raise CannotChat(f"no gateway answers at {url}: start one with `smallfirst up`") from failed
+
+
+async def show_answer(console: Console, session: aiohttp.ClientSession, conversation: Conversation) -> str:
+    """Print an answer as it comes, then where it came from; returns its text."""
+    said: list[str] = []
+    usage: JsonObject | None = None
+    headers = {"content-type": "application/json"}
+    try:
+        async with session.post(
+            f"{conversation.url}/v1/chat/completions", data=conversation.body(), headers=headers
+        ) as reply:
+            if reply.status != 200:
+                raise CannotChat(message_of(await reply.read()))
+            async with aclosing(events_of(reply)) as events:
+                async for event in events:
+                    delta = delta_of(event, 0.0)
+                    usage = orjson.loads(event).get("usage") or usage
+                    for piece in delta.pieces:
+                        text = piece.message.get("content") or ""
+                        said.append(text)
+                        console.print(shaded(text, piece.tokens), end="", soft_wrap=True)
+    except (aiohttp.ClientError, TimeoutError, ModelError) as failed:
+        console.print()
+        raise CannotChat(str(failed)) from failed
+    console.print()
+    console.print(story(reply.headers, usage), style="dim", markup=False)
+    return "".join(said)
+
+
+async def events_of(reply: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """The data of each event, up to the end."""
+    reader = EventReader()
+    async for received in reply.content.iter_any():
+        for event in reader.feed(received):
+            if event == DONE:
+                return
+            yield event
+
+
+def shaded(text: str, tokens: Sequence[Token]) -> Text:
+    """A piece of text in the colours of its tokens; in that of the least sure one where they do not add up to it."""
+    if "".join(token.text for token in tokens) != text:
+        return Text(text, style=shade(min((token.logprob for token in tokens), default=None)))
+    return Text.assemble(*((token.text, shade(token.logprob)) for token in tokens))
+
+
+def shade(logprob: float | None) -> Style:
+    """Green where the model was sure, yellow where less, red where it guessed."""
+    if logprob is None:
+        return Style()
+    sure = probability(logprob)
+    return Style(color=next(colour for least, colour in SHADES if sure >= least))
+
+
+def story(known: Mapping[str, str], usage: JsonObject | None) -> str:
+    """One line: who answered and why, and the cost beside the final tier's."""
+    parts = [f"{known.get(PREFIX + 'tier')} ({known.get(PREFIX + 'reason')}"]
+    if PREFIX + "confidence" in known:
+        parts[0] += f", confidence {known[PREFIX + 'confidence']}, threshold {known.get(PREFIX + 'threshold')}"
+    parts[0] += ")"
+    bill = usage.get("smallfirst") if usage else None
+    if isinstance(bill, dict):
+        cost, alone = bill.get("cost"), bill.get("cost_final_alone")
+        if isinstance(cost, float | int) and isinstance(alone, float | int):
+            about = "about " if bill.get("cost_final_alone_estimated") else ""
+            parts.append(f"cost {cost:.3g}, the final tier alone {about}{alone:.3g}")
+    return "; ".join(parts)
