@@ -66,7 +66,8 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
 
 def optimisers_of(model: LlamaForCausalLM, recipe: Recipe) -> list[Optimizer]:
     """Muon for the layers' matrices, AdamW for the rest; the same learning rate."""
-    matrices, rest = [], []
+    matrices: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (matrices if parameter.ndim == 2 and "embed" not in name else rest).append(parameter)
     rate = recipe.learning_rate
@@ -215,7 +216,7 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, *, folder: Path, d
 def train_step(model: LlamaForCausalLM, optimisers: list[Optimizer], batch: Batch, rate: float) -> float:
     """One optimiser step at the given learning rate; returns the loss in nats per answer token."""
     loss = answer_loss(model, batch)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimiser in optimisers:
         for group in optimiser.param_groups:
