@@ -32,10 +32,12 @@ class CannotStart(Exception):
 
 
 class Supervisor:
-    """One program's life. `print_line(name, line)` gets each line that it writes."""
+    """One program's life. `print_line(name, line)` gets each line that it writes; `stop_s` is how long it may take
+    to end when asked to."""
 
-    def __init__(self, program: Program, *, print_line: Callable[[str, str], None]) -> None:
+    def __init__(self, program: Program, *, print_line: Callable[[str, str], None], stop_s: float = STOP_S) -> None:
         self.program = program
+        self._stop_s = stop_s
         self.healthy = asyncio.Event()
         self._print_line = print_line
 
@@ -78,7 +80,7 @@ class Supervisor:
         finally:
             for task in tasks:
                 task.cancel()
-            await stop(process)
+            await stop(process, self._stop_s)
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _forward(self, process: Process) -> None:
@@ -115,11 +117,11 @@ async def answers(url: str) -> None:
             await asyncio.sleep(POLL_S)
 
 
-async def stop(process: Process) -> None:
+async def stop(process: Process, within_s: float) -> None:
     """End the process and its whole group: asked first, then made to."""
     signal_group(process, signal.SIGTERM)
     try:
-        async with asyncio.timeout(STOP_S):
+        async with asyncio.timeout(within_s):
             await process.wait()
     except TimeoutError:
         log.warning("killed", pid=process.pid)

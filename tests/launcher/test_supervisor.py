@@ -1,0 +1,110 @@
+"""Programs that end, hang, cannot start or start others: real processes."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.launcher.program import Program, engine_command, flags, free_ports
+from models.launcher.supervisor import CannotStart, Supervisor
+
+HEALTHY = (
+    "import sys; from http.server import HTTPServer, SimpleHTTPRequestHandler as Handler;"
+    "HTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()"
+)
+WITH_A_CHILD = """
+import subprocess, sys, signal
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("child", child.pid, flush=True)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child.wait()
+"""
+
+
+def program(code: str, *args: str, port: int = 1) -> Program:
+    """Some Python, as a program."""
+    return Program("test", (sys.executable, "-u", "-c", code, *args), f"http://127.0.0.1:{port}/", 30.0)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for it, within reason."""
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 - processes have no event
+            await asyncio.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_a_program_that_dies_is_started_again() -> None:
+    (port,) = free_ports(1)
+    lines: list[str] = []
+    code = f"import os; print('pid', os.getpid(), flush=True); {HEALTHY}"
+    supervisor = Supervisor(program(code, str(port), port=port), print_line=lambda _name, line: lines.append(line))
+    running = asyncio.create_task(supervisor.run())
+    await supervisor.healthy.wait()
+
+    first = int(next(line for line in lines if line.startswith("pid")).split()[1])
+    os.kill(first, signal.SIGKILL)
+
+    await until(lambda: sum(line.startswith("pid") for line in lines) == 2)
+    await supervisor.healthy.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_stopping_leaves_nothing_behind_not_even_what_ignores_it() -> None:
+    lines: list[str] = []
+    supervisor = Supervisor(program(WITH_A_CHILD), print_line=lambda _name, line: lines.append(line), stop_s=0.5)
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: lines)
+    child = int(lines[0].split()[1])
+    assert is_running(child)
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    await until(lambda: not is_running(child))
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [("raise SystemExit(2)", "exit code 2"), ("raise SystemExit(1)", "exit code 1")]
+)
+async def test_a_program_that_never_gets_healthy_is_given_up(code: str, says: str) -> None:
+    supervisor = Supervisor(program(code), print_line=lambda _name, _line: None)
+
+    with pytest.raises(CannotStart, match=says):
+        await asyncio.wait_for(supervisor.run(), 60)
+
+
+async def test_a_program_that_is_not_there_is_said_to_be_missing() -> None:
+    missing = Program("large", ("/nowhere/vllm", "serve"), "http://127.0.0.1:1/", 5.0)
+
+    with pytest.raises(CannotStart, match="'large': /nowhere/vllm: No such file"):
+        await Supervisor(missing, print_line=lambda _name, _line: None).run()
+
+
+def test_flags_are_written_as_engines_take_them() -> None:
+    assert flags({"a-b": 1, "on": True, "off": False, "default": None, "x": "y z"}) == [
+        "--a-b", "1", "--on", "--no-off", "--x", "y z"
+    ]  # fmt: skip
+
+
+def test_vllm_is_started_by_its_own_script() -> None:
+    command = engine_command(
+        "vllm", "Qwen/Qwen3-8B", model="q", port=7, args={"max-model-len": 8192}, executable="/opt/vllm"
+    )
+
+    assert command == (
+        "/opt/vllm", "serve", "Qwen/Qwen3-8B", "--served-model-name", "q", "--host", "127.0.0.1", "--port", "7",
+        "--max-model-len", "8192",
+    )  # fmt: skip
