@@ -93,7 +93,7 @@ def engine(
     host: str = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     max_batch: Annotated[int, typer.Option(min=1, help="Answers that advance together.")] = 16,
-    max_queued: Annotated[int | None, typer.Option(min=1, help="Requests beyond which it answers 503.")] = None,
+    max_queued: Annotated[int | None, typer.Option(min=0, help="Waiting requests beyond which it answers 503.")] = None,
     max_model_len: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and answer.")] = None,
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
@@ -101,9 +101,7 @@ def engine(
 ) -> None:
     """Serve one causal language model by transformers, with vLLM's requests and replies (extra `engine`)."""
     from models.engine.main import serve as serve_engine
-    from server.logs import set_up_logs
 
-    set_up_logs()
     code = serve_engine(
         model,
         served_model_name=served_model_name,
