@@ -23,9 +23,9 @@ class Recipe:
     steps: int
     seed: int
     batch_tokens: int = 2048
-    learning_rate: float = 2.5e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.02
 
 
-LARGE = Recipe(name="large", hidden=192, layers=4, heads=6, feed_forward=512, steps=16_000, seed=1)
-SMALL = Recipe(name="small", hidden=128, layers=2, heads=4, feed_forward=384, steps=3_000, seed=2)
+LARGE = Recipe(name="large", hidden=192, layers=4, heads=6, feed_forward=512, steps=12_000, seed=1)
+SMALL = Recipe(name="small", hidden=128, layers=2, heads=4, feed_forward=384, steps=2_400, seed=2)

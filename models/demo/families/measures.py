@@ -38,17 +38,15 @@ def units(random: Random, level: int) -> tuple[str, str]:
 
 
 def weekday(random: Random, level: int) -> tuple[str, str]:
-    """Within a week (level 1), or up to 30 days on with the remainder written out (level 2)."""
-    start, after = random.randrange(7), random.random() < 0.5
-    word = "after" if after else "before"
+    """Up to 6 days on or back, counted out (level 1), or up to 30 by the remainder of the weeks (level 2)."""
+    start, step = random.randrange(7), random.choice([1, -1])
+    word = "after" if step == 1 else "before"
     count = random.randint(1, 6) if level == 1 else random.randint(8, 30)
     rest = count % 7
-    day = DAYS[(start + (rest if after else -rest)) % 7]
+    counted = [DAYS[(start + step * passed) % 7] for passed in range(rest + 1)]
     prompt = f"What day is {count} {'day' if count == 1 else 'days'} {word} {DAYS[start]}?"
-    if level == 1:
-        return phrased(random, prompt, day, f"It is {day}.")
-    steps = f"{count} days are {count // 7} weeks and {rest} days. {rest} days {word} {DAYS[start]} is {day}."
-    return prompt, f"{steps} It is {day}."
+    steps = f"{count} days are {count // 7} weeks and {rest} days. " if level == 2 else ""
+    return prompt, f"{steps}{', '.join(counted)}. It is {counted[-1]}."
 
 
 def date(random: Random, _level: int) -> tuple[str, str]:
@@ -65,6 +63,6 @@ def date(random: Random, _level: int) -> tuple[str, str]:
 
 FAMILIES = (
     Family("units", {1: 2, 2: 3}, units),
-    Family("weekday", {1: 2, 2: 3}, weekday),
+    Family("weekday", {1: 1, 2: 3}, weekday),
     Family("date", {1: 3}, date),
 )
