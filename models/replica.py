@@ -89,16 +89,14 @@ class Replica:
         endpoint = self.endpoint
         body = orjson.dumps(prompt.body(endpoint.model, token_ids=endpoint.dialect == "vllm"))
         limits = self._limits
-        timeout = aiohttp.ClientTimeout(
-            total=limits.total_s,
-            sock_connect=limits.connect_s,
-            sock_read=limits.first_token_s if prompt.streams else None,
-        )
+        timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
         headers = {**endpoint.headers, "x-request-id": prompt.request_id}
         try:
-            async with self._session.post(
-                f"{endpoint.url}/v1/chat/completions", data=body, headers=headers, timeout=timeout
-            ) as reply:
+            async with asyncio.timeout(limits.first_token_s if prompt.streams else None):
+                posted = await self._session.post(
+                    f"{endpoint.url}/v1/chat/completions", data=body, headers=headers, timeout=timeout
+                )
+            async with posted as reply:
                 if reply.status != 200:
                     received = await reply.content.read(MAX_ERROR_BYTES)
                     raise error_of(reply.status, received, reply.headers.get("retry-after"))

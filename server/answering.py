@@ -50,6 +50,7 @@ class Answer(Response):
         self._outcome = Outcome(order.cascade)
         self._status = CLIENT_LEFT
         self._begun = False
+        self._overhead_s: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or stop everything when the client leaves."""
@@ -128,8 +129,9 @@ class Answer(Response):
 
     def _decision(self) -> dict[str, str]:
         order = self._order
-        elapsed_s = time.perf_counter() - order.began_s
-        return decision_headers(self._outcome, request_id=order.prompt.request_id, elapsed_s=elapsed_s)
+        overhead_s = max(0.0, time.perf_counter() - order.began_s - self._outcome.waited_s)
+        self._overhead_s = overhead_s
+        return decision_headers(self._outcome, request_id=order.prompt.request_id, overhead_s=overhead_s)
 
     def _observe(self, happened: Event) -> None:
         self._outcome.observe(happened)
@@ -139,7 +141,7 @@ class Answer(Response):
         outcome, order = self._outcome, self._order
         status = self._status if outcome.finished or outcome.failure or self._status != 200 else CLIENT_LEFT
         elapsed_s = time.perf_counter() - order.began_s
-        self._metrics.ended(outcome, status=status, elapsed_s=elapsed_s)
+        self._metrics.ended(outcome, status=status, elapsed_s=elapsed_s, overhead_s=self._overhead_s)
         log.info(
             "answered",
             request_id=order.prompt.request_id,

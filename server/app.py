@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import generate_latest
@@ -14,16 +15,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from models.wire import JsonObject
 from router.cascade import Cascade
 from server.answering import Answer, Order
 from server.building import Served, build, new_session
-from server.chat_request import Asked, Controls, read_chat_request
-from server.errors import INTERNAL, RequestError, status_problem
-from server.headers import PREFIX
+from server.chat_request import MODE_HEADER, Asked, Controls, read_chat_request
+from server.errors import INTERNAL, Problem, RequestError, status_problem
 from server.metrics import Metrics
 from server.readiness import Readiness
 from server.replies import Shown
 from server.settings.schema import Settings
+
+log = structlog.get_logger()
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -35,8 +38,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics()
     app.add_api_route("/v1/chat/completions", chat_completions, methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
-    app.add_api_route("/health", health, methods=["GET"])
-    app.add_api_route("/ready", ready, methods=["GET"])
+    app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
+    app.add_api_route("/health", health, methods=["GET", "HEAD"])
+    app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", metrics, methods=["GET"])
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(ClientDisconnect, nobody_there)
@@ -57,11 +61,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation, by a cascade or by a tier of the name in `model`."""
-    began_s = time.perf_counter()
     settings: Settings = request.app.state.settings
     request_id = request_id_of(request)
     body = await read_body(request, limit=settings.server.max_body_bytes)
-    asked = read_chat_request(body, mode_header=request.headers.get(PREFIX + "mode"), request_id=request_id)
+    began_s = time.perf_counter()
+    asked = read_chat_request(body, mode_header=request.headers.get(MODE_HEADER), request_id=request_id)
     shown = Shown(f"chatcmpl-{request_id}", int(time.time()), asked.model, asked.prompt)
     cascade = routed(asked, request.app.state.served)
     order = Order(cascade, asked.prompt, shown, settings.server.deadline_s, began_s)
@@ -72,12 +76,16 @@ def routed(asked: Asked, served: Served) -> Cascade:
     """The cascade that the request names, with the client's own threshold if it sent one."""
     cascade = served.find(asked.model)
     if cascade is None:
-        names = ", ".join([*served.cascades, *served.tiers])
-        raise RequestError(
-            f"model: there is no {asked.model!r} here (there are: {names})",
-            param="model", status=404, code="model_not_found",
-        )  # fmt: skip
+        raise unknown_model(asked.model, served)
     return controlled(cascade, asked.controls)
+
+
+def unknown_model(name: str, served: Served) -> RequestError:
+    """No such cascade or tier; which ones there are."""
+    names = ", ".join([*served.cascades, *served.tiers])
+    return RequestError(
+        f"model: there is no {name!r} here (there are: {names})", param="model", status=404, code="model_not_found"
+    )
 
 
 def controlled(cascade: Cascade, controls: Controls) -> Cascade:
@@ -94,18 +102,30 @@ def controlled(cascade: Cascade, controls: Controls) -> Cascade:
 
 async def list_models(request: Request) -> JSONResponse:
     """Cascades first, then tiers."""
+    return JSONResponse({"object": "list", "data": model_cards(request)})
+
+
+async def get_model(request: Request, model: str) -> JSONResponse:
+    """One of them."""
+    card = next((card for card in model_cards(request) if card["id"] == model), None)
+    if card is None:
+        raise unknown_model(model, request.app.state.served)
+    return JSONResponse(card)
+
+
+def model_cards(request: Request) -> list[JsonObject]:
+    """What clients can name as `model`, in OpenAI's shape; `smallfirst` says what each one is."""
     served: Served = request.app.state.served
+    kinds: dict[str, JsonObject] = {
+        **{name: {"kind": "cascade", "tiers": [tier.name for tier in cascade.tiers]}
+           for name, cascade in served.cascades.items()},
+        **{name: {"kind": "tier"} for name in served.tiers},
+    }  # fmt: skip
     created = request.app.state.started_s
-    cascades = [
-        {"id": name, "object": "model", "created": created, "owned_by": "smallfirst",
-         "smallfirst": {"kind": "cascade", "tiers": [tier.name for tier in cascade.tiers]}}
-        for name, cascade in served.cascades.items()
-    ]  # fmt: skip
-    tiers = [
-        {"id": name, "object": "model", "created": created, "owned_by": "smallfirst", "smallfirst": {"kind": "tier"}}
-        for name in served.tiers
+    return [
+        {"id": name, "object": "model", "created": created, "owned_by": "smallfirst", "smallfirst": kind}
+        for name, kind in kinds.items()
     ]
-    return JSONResponse({"object": "list", "data": [*cascades, *tiers]})
 
 
 async def health() -> JSONResponse:
@@ -129,8 +149,11 @@ async def metrics(request: Request) -> Response:
 
 def request_id_of(request: Request) -> str:
     """The client's own `x-request-id` where it is a plain one, else a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if not hasattr(request.state, "request_id"):
+        given = request.headers.get("x-request-id", "")
+        request.state.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    found: str = request.state.request_id
+    return found
 
 
 async def read_body(request: Request, *, limit: int) -> bytes:
@@ -152,10 +175,17 @@ async def read_body(request: Request, *, limit: int) -> bytes:
 
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """A client's own mistake."""
-    if not isinstance(error, RequestError):
-        raise TypeError("only a RequestError is refused") from error
-    headers = {**error.problem.headers, "x-request-id": request_id_of(request)}
-    return JSONResponse(error.problem.body, error.problem.status, headers)
+    return problem_reply(request, error.problem if isinstance(error, RequestError) else INTERNAL)
+
+
+async def not_routed(request: Request, error: Exception) -> JSONResponse:
+    """An unknown path or method, in OpenAI's shape."""
+    return problem_reply(request, status_problem(error.status_code) if isinstance(error, HTTPException) else INTERNAL)
+
+
+async def failed(request: Request, _error: Exception) -> JSONResponse:
+    """A mistake of ours: the log has the cause."""
+    return problem_reply(request, INTERNAL)
 
 
 async def nobody_there(_request: Request, _error: Exception) -> Response:
@@ -163,13 +193,10 @@ async def nobody_there(_request: Request, _error: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def not_routed(_request: Request, error: Exception) -> JSONResponse:
-    """An unknown path or method, in OpenAI's shape."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    problem = status_problem(status)
-    return JSONResponse(problem.body, problem.status)
-
-
-async def failed(_request: Request, _error: Exception) -> JSONResponse:
-    """A mistake of ours: the log has the cause."""
-    return JSONResponse(INTERNAL.body, INTERNAL.status)
+def problem_reply(request: Request, problem: Problem) -> JSONResponse:
+    """An error as the answer to a request that got no further than the door; counted and logged as such."""
+    request_id = request_id_of(request)
+    metrics: Metrics = request.app.state.metrics
+    metrics.refused(problem.status)
+    log.info("refused", request_id=request_id, status=problem.status, param=problem.param, code=problem.code)
+    return JSONResponse(problem.body, problem.status, {**problem.headers, "x-request-id": request_id})

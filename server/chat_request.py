@@ -8,12 +8,14 @@ from itertools import takewhile
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.prompt import Prompt
 from server.errors import RequestError
+from server.wording import plain
 
 OURS = "smallfirst"
+MODE_HEADER = "x-smallfirst-mode"
 MODES_TO_COME = ("exact", "certified")
 
 Object = dict[str, object]
@@ -55,12 +57,12 @@ class Controls(BaseModel):
     mode: Literal["threshold"] | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
-    @model_validator(mode="before")
+    @field_validator("mode", mode="before")
     @classmethod
-    def _mode_is_served(cls, controls: object) -> object:
-        if isinstance(controls, dict) and controls.get("mode") in MODES_TO_COME:
-            raise ValueError(f"mode {controls['mode']!r} is not served yet: use 'threshold'")
-        return controls
+    def _mode_is_served(cls, mode: object) -> object:
+        if mode in MODES_TO_COME:
+            raise ValueError(f"mode {mode!r} is not served yet: use 'threshold'")
+        return mode
 
 
 class ChatRequest(Wire):
@@ -116,13 +118,22 @@ def read_chat_request(body: bytes, *, mode_header: str | None, request_id: str) 
         raise RequestError("the body is no JSON object")
     try:
         request = ChatRequest.model_validate(fields)
-        controls = request.smallfirst or Controls()
-        if mode_header is not None:
-            controls = Controls.model_validate({**controls.model_dump(exclude_none=True), "mode": mode_header})
     except ValidationError as invalid:
         raise invalid_field(invalid) from invalid
+    controls = with_mode(request.smallfirst or Controls(), mode_header)
     theirs = {name: value for name, value in fields.items() if name != OURS}
     return Asked(request.model, Prompt(theirs, request_id), controls)
+
+
+def with_mode(controls: Controls, mode_header: str | None) -> Controls:
+    """The controls, in the mode that the request's header names, if it names one. Raises RequestError."""
+    if mode_header is None:
+        return controls
+    try:
+        return Controls.model_validate({**controls.model_dump(exclude_none=True), "mode": mode_header})
+    except ValidationError as invalid:
+        message = plain(invalid.errors(include_url=False)[0]["msg"])
+        raise RequestError(f"{MODE_HEADER}: {message}", param=MODE_HEADER) from invalid
 
 
 def invalid_field(invalid: ValidationError) -> RequestError:
@@ -130,12 +141,12 @@ def invalid_field(invalid: ValidationError) -> RequestError:
     first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
     whole_path = [str(part) for part in first["loc"]]
     path = list(takewhile(lambda part: not is_union_member(part), whole_path))
-    message = first["msg"].removeprefix("Value error, ") if path == whole_path else "has the wrong type"
-    if not path and ": " in message:
-        path, message = [message.partition(": ")[0]], message.partition(": ")[2]
+    message = plain(first["msg"]) if path == whole_path else "has the wrong type"
+    field, _, rest = message.partition(": ")
+    if not path and field in ChatRequest.model_fields:
+        path, message = [field], rest
     param = ".".join(path) or None
-    text = message[:1].lower() + message[1:]
-    return RequestError(f"{param}: {text}" if param else text, param=param)
+    return RequestError(f"{param}: {message}" if param else message, param=param)
 
 
 def is_union_member(part: str) -> bool:

@@ -5,7 +5,7 @@ from router.outcome import Outcome
 PREFIX = "x-smallfirst-"
 
 
-def decision_headers(outcome: Outcome, *, request_id: str, elapsed_s: float) -> dict[str, str]:
+def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) -> dict[str, str]:
     """What is known of a request when its answer begins.
 
     `-overhead-ms` is the gateway's own time until then: all that was not spent waiting for a model.
@@ -17,7 +17,7 @@ def decision_headers(outcome: Outcome, *, request_id: str, elapsed_s: float) -> 
         PREFIX + "mode": outcome.cascade.policy.mode,
         PREFIX + "escalated": "true" if outcome.escalated else "false",
         PREFIX + "reason": outcome.reason,
-        PREFIX + "overhead-ms": f"{max(0.0, elapsed_s - outcome.waited_s) * 1000:.2f}",
+        PREFIX + "overhead-ms": f"{overhead_s * 1000:.2f}",
     }
     if len(outcome.cascade.tiers) > 1:
         headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.4f}"

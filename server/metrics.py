@@ -18,6 +18,9 @@ class Metrics:
         self._requests = Counter(
             "smallfirst_requests", "Requests by what became of them.", ("cascade", "tier", "status"), registry=registry
         )
+        self._refused = Counter(
+            "smallfirst_refused_requests", "Requests that got no further than the door.", ("status",), registry=registry
+        )
         self._accepted = Counter(
             "smallfirst_accepted_drafts",
             "Drafts that were the answer.",
@@ -55,7 +58,7 @@ class Metrics:
             registry=registry, buckets=SECONDS,
         )  # fmt: skip
         self._overhead = Histogram(
-            "smallfirst_overhead_seconds", "The gateway's own time in a request.", ("cascade",),
+            "smallfirst_overhead_seconds", "The gateway's own time until an answer begins.", ("cascade",),
             registry=registry, buckets=OVERHEAD_SECONDS,
         )  # fmt: skip
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
@@ -63,6 +66,10 @@ class Metrics:
     def began(self) -> None:
         """A request is being answered."""
         self._running.inc()
+
+    def refused(self, status: int) -> None:
+        """A request got no further than the door."""
+        self._refused.labels(str(status)).inc()
 
     def observe(self, event: Event, cascade: str) -> None:
         """Count what happened."""
@@ -82,13 +89,14 @@ class Metrics:
                 self._tokens.labels(tier, "prompt").inc(usage.prompt_tokens)
                 self._tokens.labels(tier, "completion").inc(usage.completion_tokens)
 
-    def ended(self, outcome: Outcome, *, status: int, elapsed_s: float) -> None:
-        """A request is over, whoever ended it; status 499 where the client left."""
+    def ended(self, outcome: Outcome, *, status: int, elapsed_s: float, overhead_s: float | None) -> None:
+        """A request is over, whoever ended it; status 499 where the client left, no overhead where nothing began."""
         self._running.dec()
         cascade = outcome.cascade.name
         self._requests.labels(cascade, outcome.tier, str(status)).inc()
         self._duration.labels(cascade).observe(elapsed_s)
-        self._overhead.labels(cascade).observe(max(0.0, elapsed_s - outcome.waited_s))
+        if overhead_s is not None:
+            self._overhead.labels(cascade).observe(overhead_s)
         for tier, spent in outcome.spent.items():
             self._cost.labels(cascade, tier).inc(spent.cost)
         if outcome.finished:

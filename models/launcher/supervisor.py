@@ -33,13 +33,19 @@ class CannotStart(Exception):
 
 class Supervisor:
     """One program's life. `print_line(name, line)` gets each line that it writes; `stop_s` is how long it may take
-    to end when asked to."""
+    to end when asked to; a start that takes longer than the program's `start_timeout_s` is ended."""
 
     def __init__(self, program: Program, *, print_line: Callable[[str, str], None], stop_s: float = STOP_S) -> None:
         self.program = program
         self._stop_s = stop_s
         self.healthy = asyncio.Event()
         self._print_line = print_line
+        self._process: Process | None = None
+
+    def kill(self) -> None:
+        """End the program and all it started, now."""
+        if self._process is not None:
+            signal_group(self._process, signal.SIGKILL)
 
     async def run(self) -> None:
         """Until cancelled; then the program and all it started are stopped. Raises CannotStart."""
@@ -73,6 +79,7 @@ class Supervisor:
             )
         except OSError as missing:
             raise CannotStart(f"{program.name!r}: {program.command[0]}: {missing.strerror}") from missing
+        self._process = process
         log.info("started", program=program.name, pid=process.pid)
         tasks = (asyncio.create_task(self._forward(process)), asyncio.create_task(self._watch_health()))
         try:
@@ -102,7 +109,8 @@ class Supervisor:
             self.healthy.set()
             log.info("healthy", program=self.program.name)
         except TimeoutError:
-            log.warning("not healthy yet", program=self.program.name, after_s=self.program.start_timeout_s)
+            log.warning("not healthy in time", program=self.program.name, after_s=self.program.start_timeout_s)
+            self.kill()
 
 
 async def answers(url: str) -> None:

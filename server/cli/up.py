@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from models.launcher.program import Program, engine_command, free_ports, our_command
-from models.launcher.supervisor import CannotStart, Supervisor
+from models.launcher.supervisor import STOP_S, CannotStart, Supervisor
 from server.cli.console import WRONG_USE, complain
 from server.logs import set_up_logs
-from server.settings.reading import PREFIX, SettingsError, read_settings, shouted
-from server.settings.schema import EngineSettings, Settings, TierSettings
+from server.settings.reading import PREFIX, SettingsError, read_settings
+from server.settings.schema import EngineSettings, Settings, TierSettings, shouted
 
 GATEWAY = "gateway"
 GATEWAY_START_S = 60.0
@@ -24,6 +24,8 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
     file = config or demo_config()
     try:
         settings = read_settings(file, environment)
+        if settings.server.port == 0:
+            raise SettingsError(["server.port: `smallfirst up` needs a port of its own choice: not 0"])
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -88,19 +90,30 @@ def gateway_url(settings: Settings) -> str:
 
 
 async def supervise(programs: list[Program], settings: Settings) -> None:
-    """Keep all of them running until SIGTERM or SIGINT; then stop them. Raises CannotStart in a group."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    """Keep all of them running until SIGTERM or SIGINT; then stop them, the gateway first, so that the answers that
+    it is giving can end. A second signal ends all at once. Raises CannotStart in a group."""
     width = max(len(program.name) for program in programs)
-    supervisors = [Supervisor(program, print_line=printer(width)) for program in programs]
+    stop_s = settings.server.shutdown_s + STOP_S
+    supervisors = [Supervisor(program, print_line=printer(width), stop_s=stop_s) for program in programs]
+    stopping = asyncio.Event()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            for supervisor in supervisors:
+                supervisor.kill()
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(supervisor.run()) for supervisor in supervisors]
+        *engines, gateway = [group.create_task(supervisor.run()) for supervisor in supervisors]
         greeting = group.create_task(greet(supervisors, settings))
         await stopping.wait()
-        for task in (*running, greeting):
-            task.cancel()
+        greeting.cancel()
+        gateway.cancel()
+        await asyncio.wait((gateway,))
+        for engine in engines:
+            engine.cancel()
 
 
 def printer(width: int) -> Callable[[str, str], None]:

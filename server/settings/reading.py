@@ -11,9 +11,13 @@ import yaml
 from pydantic import ValidationError
 
 from models.wire import Json, JsonObject
-from server.settings.schema import Settings
+from server.settings.schema import Settings, shouted
+from server.wording import plain
 
 PREFIX = "SMALLFIRST_"
+MERGE = "tag:yaml.org,2002:merge"
+NAMED = {"tiers": "tier", "cascades": "cascade"}
+SCALARS = ("str", "int", "float", "bool")
 
 
 class SettingsError(Exception):
@@ -31,6 +35,8 @@ class UniqueKeyLoader(yaml.SafeLoader):
         """As the base class, after a look at the keys."""
         seen: set[object] = set()
         for key_node, _ in node.value:
+            if key_node.tag == MERGE:
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -46,7 +52,8 @@ def read_settings(file: Path, environment: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as invalid:
-        raise SettingsError([mistake(error["loc"], error["msg"]) for error in invalid.errors()]) from invalid
+        lines = [mistake(error["loc"], error["msg"]) for error in invalid.errors()]
+        raise SettingsError(list(dict.fromkeys(lines))) from invalid
 
 
 def read_yaml(file: Path) -> JsonObject:
@@ -55,8 +62,8 @@ def read_yaml(file: Path) -> JsonObject:
         tree = yaml.load(file.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except OSError as unreadable:
         raise SettingsError([f"{file}: {unreadable.strerror}"]) from unreadable
-    except (yaml.YAMLError, UnicodeDecodeError) as broken:
-        raise SettingsError([f"{file}: {' '.join(str(broken).split())}"]) from broken
+    except (yaml.YAMLError, ValueError) as broken:
+        raise SettingsError([f"{file}: {what_is_broken(broken)}"]) from broken
     if not isinstance(tree, dict):
         raise SettingsError([f"{file}: a mapping with the key `tiers` is wanted"])
     return tree
@@ -69,10 +76,23 @@ def overridden(tree: JsonObject, environment: Mapping[str, str]) -> JsonObject:
             parts = variable.removeprefix(PREFIX).split("__")
             try:
                 value: Json = yaml.safe_load(environment[variable])
-            except yaml.YAMLError as broken:
+            except (yaml.YAMLError, ValueError) as broken:
                 raise SettingsError([f"{variable}: its value is no YAML"]) from broken
+            if not all(parts):
+                raise SettingsError([f"{variable}: names no key of the configuration"])
+            refuse_unknown_name(tree, parts, variable)
             tree = with_value(tree, parts, value, variable)
     return tree
+
+
+def refuse_unknown_name(tree: JsonObject, parts: list[str], variable: str) -> None:
+    """The environment sets keys of tiers and cascades, it adds none: that would be a misspelt name."""
+    kind = NAMED.get(parts[0].lower())
+    named = tree.get(parts[0].lower())
+    if kind is None or not parts[1:] or not isinstance(named, dict):
+        return
+    if parts[1] not in map(shouted, named):
+        raise SettingsError([f"{variable}: there is no {kind} of that name (there are: {', '.join(map(str, named))})"])
 
 
 def with_value(tree: Json, parts: list[str], value: Json, variable: str) -> JsonObject:
@@ -85,14 +105,18 @@ def with_value(tree: Json, parts: list[str], value: Json, variable: str) -> Json
     return {**tree, key: with_value(tree.get(key), parts[1:], value, variable) if parts[1:] else value}
 
 
-def shouted(name: object) -> str:
-    """A key as a part of a variable's name."""
-    return str(name).upper().replace("-", "_").replace(".", "_")
+def what_is_broken(error: Exception) -> str:
+    """What is wrong with the YAML and where; never the line itself, which may hold a key."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"a value cannot be read: {error}"
 
 
 def mistake(location: tuple[int | str, ...], message: str) -> str:
     """One line: the key's path, and what is wrong with it."""
-    path = ".".join(str(part) for part in location if part != "[key]")
-    text = message.removeprefix("Value error, ")
-    text = "unknown key" if text == "Extra inputs are not permitted" else text[:1].lower() + text[1:]
-    return f"{path}: {text}" if path else text
+    parts = [str(part) for part in location if part != "[key]"]
+    if len(parts) > 1 and parts[-1] in SCALARS:
+        parts, message = parts[:-1], "should be a text, a number, true or false, or null"
+    path = ".".join(parts)
+    return f"{path}: {plain(message)}" if path else plain(message)

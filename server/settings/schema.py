@@ -1,6 +1,6 @@
 """Every key of the configuration. An unknown key is an error; each key is described in docs/configuration.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -26,6 +26,19 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def refuse_no_address(url: str) -> None:
+    """Raise ValueError where a URL is not where an OpenAI-compatible server can be."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError(f"{url!r} is no http or https address")
+    if "/v1" in parts.path:
+        raise ValueError(f"{url!r} goes on after the server's address: give it without /v1")
 
 
 class Section(BaseModel):
@@ -69,7 +82,7 @@ class TierSettings(Section):
     price: PriceSettings
     urls: tuple[str, ...] = ()
     engine: EngineSettings | None = None
-    api_key: SecretStr | None = None
+    api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     dialect: Dialect = "vllm"
     limits: LimitSettings = LimitSettings()
 
@@ -81,15 +94,12 @@ class TierSettings(Section):
     @field_validator("urls")
     @classmethod
     def _are_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{url!r} is no http or https address")
-            if parts.path.rstrip("/").endswith("/v1"):
-                raise ValueError(f"{url!r} ends in /v1: give the address without it")
-        if len(set(urls)) < len(urls):
+        stripped = tuple(url.rstrip("/") for url in urls)
+        for url in stripped:
+            refuse_no_address(url)
+        if len(set(stripped)) < len(stripped):
             raise ValueError("an address is listed twice")
-        return tuple(url.rstrip("/") for url in urls)
+        return stripped
 
     @model_validator(mode="after")
     def _has_a_server(self) -> Self:
@@ -157,7 +167,10 @@ class Settings(Section):
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
         for name in self.cascades.keys() & self.tiers.keys():
-            raise ValueError(f"{name!r} names a tier and a cascade: clients could not tell them apart")
+            raise ValueError(f"cascades.{name}: there is a tier {name!r} too, clients could not tell them apart")
+        for names in (self.tiers, self.cascades):
+            refuse_alike(list(names))
+        refuse_shared_ports(self.tiers)
         for name, cascade in self.cascades.items():
             for tier in cascade.tiers:
                 if tier not in self.tiers:
@@ -167,3 +180,29 @@ class Settings(Section):
             if len(set(cascade.tiers)) < len(cascade.tiers):
                 raise ValueError(f"cascades.{name}.tiers: a tier is listed twice")
         return self
+
+
+def refuse_alike(names: Sequence[str]) -> None:
+    """Raise ValueError where the environment could not tell two names apart, or a name from a path."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if "__" in name:
+            raise ValueError(f"{name!r}: a name cannot hold `__`, which parts the keys in environment variables")
+        other = seen.setdefault(shouted(name), name)
+        if other != name:
+            raise ValueError(f"{name!r} and {other!r} are one name in environment variables: rename one")
+
+
+def refuse_shared_ports(tiers: Mapping[str, TierSettings]) -> None:
+    """Raise ValueError where two engines would listen on one port."""
+    seen: dict[int, str] = {}
+    for name, tier in tiers.items():
+        if tier.engine is not None and tier.engine.port is not None:
+            other = seen.setdefault(tier.engine.port, name)
+            if other != name:
+                raise ValueError(f"tiers.{name}.engine.port: the engine of tier {other!r} has it")
+
+
+def shouted(name: object) -> str:
+    """A key as a part of an environment variable's name."""
+    return str(name).upper().replace("-", "_").replace(".", "_")

@@ -61,8 +61,8 @@ async def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> 
         ({"logit_bias": {"5": "x"}}, 400, "logit_bias.5"),
         ({"tools": {}}, 400, "tools"),
         ({"response_format": "json"}, 400, "response_format"),
-        ({"smallfirst": {"mode": "certified"}}, 400, "smallfirst"),
-        ({"smallfirst": {"mode": "exact"}}, 400, "smallfirst"),
+        ({"smallfirst": {"mode": "certified"}}, 400, "smallfirst.mode"),
+        ({"smallfirst": {"mode": "exact"}}, 400, "smallfirst.mode"),
         ({"smallfirst": {"threshold": 2}}, 400, "smallfirst.threshold"),
         ({"smallfirst": {"treshold": 0.5}}, 400, "smallfirst.treshold"),
         ({"smallfirst": "fast"}, 400, "smallfirst"),
@@ -124,7 +124,8 @@ async def test_a_mode_that_is_not_served_is_refused_by_name(gateway, mode: str) 
     status, reply = await post(cascade.url, json.dumps(GOOD).encode(), {"x-smallfirst-mode": mode})
 
     assert status == 400
-    assert mode in reply["error"]["message"] or "threshold" in reply["error"]["message"]
+    assert reply["error"]["param"] == "x-smallfirst-mode"
+    assert "threshold" in reply["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,16 @@ async def test_unknown_paths_and_methods_are_refused_in_openais_shape(gateway, m
     async with aiohttp.ClientSession() as session, session.request(method, cascade.url + path) as reply:
         assert reply.status == status
         assert (await reply.json())["error"]["type"] == "invalid_request_error"
+
+
+async def test_what_is_refused_is_counted_and_has_an_id(gateway) -> None:
+    cascade = await gateway(small=Script(), large=Script())
+
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{cascade.url}/nothing") as reply:
+            assert reply.headers["x-request-id"]
+        async with session.get(f"{cascade.url}/metrics") as reply:
+            assert 'smallfirst_refused_requests_total{status="404"} 1.0' in await reply.text()
 
 
 async def test_a_request_id_that_could_harm_a_log_is_replaced(gateway) -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import openai
 import pytest
 from fakes.scripted import Script
 
@@ -228,6 +229,9 @@ async def test_cascades_are_listed_before_tiers(gateway) -> None:
     models = (await cascade.client.models.list()).data
 
     assert [model.id for model in models] == ["auto", "small", "large"]
+    assert (await cascade.client.models.retrieve("auto")).smallfirst == {"kind": "cascade", "tiers": ["small", "large"]}
+    with pytest.raises(openai.NotFoundError):
+        await cascade.client.models.retrieve("nobody")
 
 
 async def usage_of(cascade, stream: bool):

@@ -104,6 +104,17 @@ async def test_a_failure_after_the_first_byte_is_an_error_event_and_the_end(gate
     assert "yes it is".startswith("".join(seen))
 
 
+async def test_a_pause_in_a_stream_may_be_longer_than_the_first_token_takes(gateway) -> None:
+    slow = Script("yes it is", p=0.1, pause_s=0.5)
+    cascade = await gateway(small=Script(p=0.1), large=slow, limits={"first_token_s": 0.3, "idle_s": 5.0})
+
+    stream = await cascade.client.chat.completions.create(model="auto", messages=MESSAGES, stream=True)
+    seen: list[str] = []
+    await read(stream, seen)
+
+    assert "".join(seen) == "yes it is"
+
+
 async def test_an_answer_later_than_the_deadline_is_an_error(gateway) -> None:
     cascade = await gateway(small=Script(p=0.1), large=Script(trouble="hang"), server={"deadline_s": 0.3})
 

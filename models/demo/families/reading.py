@@ -15,7 +15,7 @@ def lookup(random: Random, level: int) -> tuple[str, str]:
     thing, colour, price = random.choice(THINGS), random.choice(COLOURS), random.randint(2, 99)
     age, city, job = random.randint(18, 99), random.choice(CITIES), random.choice(JOBS)
     day, hour = random.choice(DAYS), random.randint(1, 12)
-    told = [
+    told: list[tuple[str, list[tuple[str, object, str]]]] = [
         (f"{name} has a {colour} {thing} for {price} coins.", [
             (f"What does {name} have?", f"a {colour} {thing}", f"{name} has a {colour} {thing}."),
             (f"What colour is the {thing}?", colour, f"The {thing} is {colour}."),
