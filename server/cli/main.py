@@ -1,10 +1,15 @@
 """The console script `smallfirst`. Each command imports what it needs when it runs, so that none pays for another."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from server.cli.console import WRONG_USE, complain
 
 app = typer.Typer(
     name="smallfirst",
@@ -69,7 +74,9 @@ def demo_train(
     device: str = "auto",
 ) -> None:
     """Train the demo pair from its seeds (extra `engine`)."""
-    from server.cli.demo import run_train
+    keep_memory()
+    with extra("engine"):
+        from server.cli.demo import run_train
 
     raise typer.Exit(run_train(which, out, threads, device))
 
@@ -81,7 +88,8 @@ def demo_grade(
     device: str = "auto",
 ) -> None:
     """Grade the demo pair on its held-out questions, task by task (extra `engine`)."""
-    from server.cli.demo import WEIGHTS, run_grade
+    with extra("engine"):
+        from server.cli.demo import WEIGHTS, run_grade
 
     raise typer.Exit(run_grade(weights or WEIGHTS, questions, device))
 
@@ -102,16 +110,41 @@ def engine(
     """Serve one causal language model by transformers, with vLLM's requests and replies (extra `engine`)."""
     from models.engine.main import serve as serve_engine
 
-    code = serve_engine(
-        model,
-        served_model_name=served_model_name,
-        host=host,
-        port=port,
-        max_batch=max_batch,
-        max_queued=max_queued,
-        max_model_len=max_model_len,
-        dtype=dtype,
-        device=device,
-        threads=threads,
-    )
+    with extra("engine"):
+        code = serve_engine(
+            model,
+            served_model_name=served_model_name,
+            host=host,
+            port=port,
+            max_batch=max_batch,
+            max_queued=max_queued,
+            max_model_len=max_model_len,
+            dtype=dtype,
+            device=device,
+            threads=threads,
+        )
     raise typer.Exit(code)
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """A library that is missing inside is one that this extra brings."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        complain([f"{missing.name} is not installed: it comes with `pip install 'smallfirst[{name}]'`"])
+        raise typer.Exit(WRONG_USE) from missing
+
+
+def keep_memory() -> None:
+    """Start this command anew in an environment in which glibc keeps the memory of large tensors between steps.
+
+    Without it a training step on a CPU spends most of its time getting that memory back from the system.
+    """
+    wanted = {
+        "MALLOC_MMAP_THRESHOLD_": "2000000000",
+        "MALLOC_TRIM_THRESHOLD_": "8000000000",
+        "MALLOC_TOP_PAD_": "500000000",
+    }
+    if sys.platform == "linux" and not wanted.keys() <= os.environ.keys():
+        os.execve(sys.argv[0], sys.argv, {**wanted, **os.environ})  # noqa: S606 - this very command
