@@ -64,12 +64,14 @@ class Replica:
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """As `Model.generate`, by this server or not at all."""
+        first_by_s = asyncio.get_running_loop().time() + self._limits.first_token_s
         self.running += 1
         try:
-            read = self._stream if prompt.streams else self._whole
-            async with self._posted(prompt) as reply, aclosing(read(reply)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            async with self._posted(prompt, first_by_s) as reply:
+                read = self._stream(reply, first_by_s) if prompt.streams else self._whole(reply)
+                async with aclosing(read) as pieces:
+                    async for piece in pieces:
+                        yield piece
         finally:
             self.running -= 1
 
@@ -84,7 +86,7 @@ class Replica:
             return False
 
     @asynccontextmanager
-    async def _posted(self, prompt: Prompt) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _posted(self, prompt: Prompt, first_by_s: float) -> AsyncIterator[aiohttp.ClientResponse]:
         """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
         endpoint = self.endpoint
         body = orjson.dumps(prompt.body(endpoint.model, token_ids=endpoint.dialect == "vllm"))
@@ -92,7 +94,7 @@ class Replica:
         timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
         headers = {**endpoint.headers, "x-request-id": prompt.request_id}
         try:
-            async with asyncio.timeout(limits.first_token_s if prompt.streams else None):
+            async with asyncio.timeout_at(first_by_s if prompt.streams else None):
                 posted = await self._session.post(
                     f"{endpoint.url}/v1/chat/completions", data=body, headers=headers, timeout=timeout
                 )
@@ -118,10 +120,10 @@ class Replica:
         yield delta
         yield finish_of(delta.reply.get("usage"))
 
-    async def _stream(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finish]:
+    async def _stream(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[Delta | Finish]:
         reported: WireUsage | None = None
         finished = False
-        async with aclosing(self._events(reply)) as events:
+        async with aclosing(self._events(reply, first_by_s)) as events:
             async for event, received_s in events:
                 if event == DONE:
                     break
@@ -134,15 +136,17 @@ class Replica:
             raise BadReply(f"{self.endpoint.url} ended a stream in the middle of an answer")
         yield finish_of(reported)
 
-    async def _events(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[tuple[bytes, float]]:
+    async def _events(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[tuple[bytes, float]]:
+        """Each event's data and when it came; comments keep an answer that has begun alive, and do not begin it."""
         reader = EventReader()
-        limit_s = self._limits.first_token_s
+        loop = asyncio.get_running_loop()
+        begun = False
         while True:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout_at(loop.time() + self._limits.idle_s if begun else first_by_s):
                 received = await reply.content.readany()
             if not received:
                 return
             received_s = time.perf_counter()
             for event in reader.feed(received):
-                limit_s = self._limits.idle_s
+                begun = True
                 yield event, received_s

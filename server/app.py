@@ -180,7 +180,11 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
 
 async def not_routed(request: Request, error: Exception) -> JSONResponse:
     """An unknown path or method, in OpenAI's shape."""
-    return problem_reply(request, status_problem(error.status_code) if isinstance(error, HTTPException) else INTERNAL)
+    if not isinstance(error, HTTPException):
+        return problem_reply(request, INTERNAL)
+    reply = problem_reply(request, status_problem(error.status_code))
+    reply.headers.update(error.headers or {})
+    return reply
 
 
 async def failed(request: Request, _error: Exception) -> JSONResponse:
@@ -198,5 +202,6 @@ def problem_reply(request: Request, problem: Problem) -> JSONResponse:
     request_id = request_id_of(request)
     metrics: Metrics = request.app.state.metrics
     metrics.refused(problem.status)
-    log.info("refused", request_id=request_id, status=problem.status, param=problem.param, code=problem.code)
+    field = (problem.param or "").partition(".")[0]  # deeper names are the client's own words
+    log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
     return JSONResponse(problem.body, problem.status, {**problem.headers, "x-request-id": request_id})

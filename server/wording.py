@@ -9,7 +9,7 @@ PLAIN = (
     (re.compile(r"^Input should be a valid (dictionary|mapping)( or instance of \w+)?$"), "should be a mapping"),
     (re.compile(r"^Input should be a valid (tuple|list)$"), "should be a list"),
     (
-        re.compile(r"^(Tuple|List|Dictionary) should have at least (\d+) items? after validation, not \d+$"),
+        re.compile(r"^(Tuple|List|Dictionary|Value) should have at least (\d+) items? after validation, not \d+$"),
         r"needs at least \2",
     ),
     (re.compile(r"^Input should"), "should"),

@@ -19,6 +19,7 @@ LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0
 STOP_S = 10.0
 POLL_S = 0.1
+LAST_WORDS_S = 1.0
 MAX_STARTS = 5
 WRONG_USE = 2
 PR_SET_PDEATHSIG = 1
@@ -81,14 +82,16 @@ class Supervisor:
             raise CannotStart(f"{program.name!r}: {program.command[0]}: {missing.strerror}") from missing
         self._process = process
         log.info("started", program=program.name, pid=process.pid)
-        tasks = (asyncio.create_task(self._forward(process)), asyncio.create_task(self._watch_health()))
+        forwarding = asyncio.create_task(self._forward(process))
+        watching = asyncio.create_task(self._watch_health())
         try:
             return await process.wait()
         finally:
-            for task in tasks:
-                task.cancel()
+            watching.cancel()
             await stop(process, self._stop_s)
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait((forwarding,), timeout=LAST_WORDS_S)
+            forwarding.cancel()
+            await asyncio.gather(forwarding, watching, return_exceptions=True)
 
     async def _forward(self, process: Process) -> None:
         if process.stdout is None:

@@ -13,9 +13,9 @@ from models.demo.question import Split
 from models.demo.recipe import LARGE, SMALL
 from models.demo.tokenizer import load_tokenizer, train_tokenizer
 from models.demo.training import train
+from server.cli.console import WRONG_USE, complain
 from server.logs import set_up_logs
 
-WEIGHTS = Path(__file__).parents[2] / "models" / "demo" / "weights"
 AGREEMENT_QUESTIONS = 500
 
 
@@ -27,7 +27,11 @@ def run_train(which: Literal["small", "large", "both"], out: Path, threads: int 
     tokenizer = train_tokenizer()
     for recipe in (SMALL, LARGE):
         if which in (recipe.name, "both"):
-            model = train(recipe, tokenizer, folder=out / "checkpoints", device=chosen(device))
+            try:
+                model = train(recipe, tokenizer, folder=out / "checkpoints", device=chosen(device))
+            except ValueError as wrong:
+                complain([str(wrong)])
+                return WRONG_USE
             model.to(torch.bfloat16).save_pretrained(out / recipe.name)
             tokenizer.save_pretrained(out / recipe.name)
     return 0

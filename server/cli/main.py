@@ -89,7 +89,8 @@ def demo_grade(
 ) -> None:
     """Grade the demo pair on its held-out questions, task by task (extra `engine`)."""
     with extra("engine"):
-        from server.cli.demo import WEIGHTS, run_grade
+        from models.demo.files import WEIGHTS
+        from server.cli.demo import run_grade
 
     raise typer.Exit(run_grade(weights or WEIGHTS, questions, device))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from models.demo.files import CONFIG
 from models.launcher.program import Program, engine_command, free_ports, our_command
 from models.launcher.supervisor import STOP_S, CannotStart, Supervisor
 from server.cli.console import WRONG_USE, complain
@@ -21,7 +22,7 @@ GATEWAY_START_S = 60.0
 
 def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
     """Run until a signal; 2 where the configuration is wrong, 1 where something does not start."""
-    file = config or demo_config()
+    file = config or CONFIG
     try:
         settings = read_settings(file, environment)
         if settings.server.port == 0:
@@ -37,13 +38,6 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
         failures += map(str, failed.exceptions)
     complain(failures)
     return 1 if failures else 0
-
-
-def demo_config() -> Path:
-    """The configuration of the demo pair, which is shipped with it."""
-    import models.demo
-
-    return Path(next(iter(models.demo.__path__))) / "demo.yaml"
 
 
 def programs_of(settings: Settings, file: Path) -> list[Program]:
@@ -93,8 +87,11 @@ async def supervise(programs: list[Program], settings: Settings) -> None:
     """Keep all of them running until SIGTERM or SIGINT; then stop them, the gateway first, so that the answers that
     it is giving can end. A second signal ends all at once. Raises CannotStart in a group."""
     width = max(len(program.name) for program in programs)
-    stop_s = settings.server.shutdown_s + STOP_S
-    supervisors = [Supervisor(program, print_line=printer(width), stop_s=stop_s) for program in programs]
+    drain_s = settings.server.shutdown_s + STOP_S
+    supervisors = [
+        Supervisor(program, print_line=printer(width), stop_s=drain_s if program.name == GATEWAY else STOP_S)
+        for program in programs
+    ]
     stopping = asyncio.Event()
 
     def on_signal() -> None:

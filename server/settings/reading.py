@@ -4,6 +4,7 @@ Variables named `SMALLFIRST_` and the path of a key, in capitals with `__` betwe
 `SMALLFIRST_TIERS__LARGE__API_KEY`. A name's `-` and `.` are written `_`. Values are read as YAML.
 """
 
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from server.wording import plain
 PREFIX = "SMALLFIRST_"
 MERGE = "tag:yaml.org,2002:merge"
 NAMED = {"tiers": "tier", "cascades": "cascade"}
-SCALARS = ("str", "int", "float", "bool")
+SCALARS = {"str", "int", "float", "bool"}
+NAMED_IN_YAML = re.compile(r"(alias|tag|anchor) ['\"].*['\"]")
 
 
 class SettingsError(Exception):
@@ -37,8 +39,10 @@ class UniqueKeyLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == MERGE:
                 continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no plain word", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
                 )
@@ -62,7 +66,7 @@ def read_yaml(file: Path) -> JsonObject:
         tree = yaml.load(file.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except OSError as unreadable:
         raise SettingsError([f"{file}: {unreadable.strerror}"]) from unreadable
-    except (yaml.YAMLError, ValueError) as broken:
+    except (yaml.YAMLError, ValueError, RecursionError) as broken:
         raise SettingsError([f"{file}: {what_is_broken(broken)}"]) from broken
     if not isinstance(tree, dict):
         raise SettingsError([f"{file}: a mapping with the key `tiers` is wanted"])
@@ -88,11 +92,12 @@ def overridden(tree: JsonObject, environment: Mapping[str, str]) -> JsonObject:
 def refuse_unknown_name(tree: JsonObject, parts: list[str], variable: str) -> None:
     """The environment sets keys of tiers and cascades, it adds none: that would be a misspelt name."""
     kind = NAMED.get(parts[0].lower())
-    named = tree.get(parts[0].lower())
+    named = tree.get(parts[0].lower()) or {}
     if kind is None or not parts[1:] or not isinstance(named, dict):
         return
     if parts[1] not in map(shouted, named):
-        raise SettingsError([f"{variable}: there is no {kind} of that name (there are: {', '.join(map(str, named))})"])
+        names = ", ".join(map(str, named)) or "none"
+        raise SettingsError([f"{variable}: there is no {kind} of that name (there are: {names})"])
 
 
 def with_value(tree: Json, parts: list[str], value: Json, variable: str) -> JsonObject:
@@ -106,17 +111,22 @@ def with_value(tree: Json, parts: list[str], value: Json, variable: str) -> Json
 
 
 def what_is_broken(error: Exception) -> str:
-    """What is wrong with the YAML and where; never the line itself, which may hold a key."""
+    """What is wrong with the YAML and where; never the line itself or what it names, which may be a key."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        problem = NAMED_IN_YAML.sub(r"\1", error.problem or "no YAML")
+        return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"unacceptable character at position {error.position}"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
     return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"a value cannot be read: {error}"
 
 
 def mistake(location: tuple[int | str, ...], message: str) -> str:
     """One line: the key's path, and what is wrong with it."""
     parts = [str(part) for part in location if part != "[key]"]
-    if len(parts) > 1 and parts[-1] in SCALARS:
+    if len(parts) > 2 and parts[-3] == "args" and parts[-1] in SCALARS:
         parts, message = parts[:-1], "should be a text, a number, true or false, or null"
     path = ".".join(parts)
     return f"{path}: {plain(message)}" if path else plain(message)

@@ -170,7 +170,7 @@ class Settings(Section):
             raise ValueError(f"cascades.{name}: there is a tier {name!r} too, clients could not tell them apart")
         for names in (self.tiers, self.cascades):
             refuse_alike(list(names))
-        refuse_shared_ports(self.tiers)
+        refuse_shared_ports(self.tiers, self.server.port)
         for name, cascade in self.cascades.items():
             for tier in cascade.tiers:
                 if tier not in self.tiers:
@@ -186,21 +186,23 @@ def refuse_alike(names: Sequence[str]) -> None:
     """Raise ValueError where the environment could not tell two names apart, or a name from a path."""
     seen: dict[str, str] = {}
     for name in names:
-        if "__" in name:
-            raise ValueError(f"{name!r}: a name cannot hold `__`, which parts the keys in environment variables")
+        if "__" in shouted(name) or shouted(name).endswith("_"):
+            raise ValueError(
+                f"{name!r}: a name cannot hold two of `-._` in a row or end in one: the environment could not name it"
+            )
         other = seen.setdefault(shouted(name), name)
         if other != name:
             raise ValueError(f"{name!r} and {other!r} are one name in environment variables: rename one")
 
 
-def refuse_shared_ports(tiers: Mapping[str, TierSettings]) -> None:
-    """Raise ValueError where two engines would listen on one port."""
-    seen: dict[int, str] = {}
+def refuse_shared_ports(tiers: Mapping[str, TierSettings], gateway_port: int) -> None:
+    """Raise ValueError where two engines, or an engine and the gateway, would listen on one port."""
+    seen = {gateway_port: "the gateway"}
     for name, tier in tiers.items():
         if tier.engine is not None and tier.engine.port is not None:
-            other = seen.setdefault(tier.engine.port, name)
-            if other != name:
-                raise ValueError(f"tiers.{name}.engine.port: the engine of tier {other!r} has it")
+            other = seen.setdefault(tier.engine.port, f"the engine of tier {name!r}")
+            if other != f"the engine of tier {name!r}":
+                raise ValueError(f"tiers.{name}.engine.port: {other} has it")
 
 
 def shouted(name: object) -> str:

@@ -1,5 +1,8 @@
 """`smallfirst check` on a wrong configuration: one line that says where the mistake is, and exit code 2."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +18,7 @@ cascades:
   auto: {tiers: [small, large], threshold: 0.9}
 server: {host: 127.0.0.1}
 """
+TIER = "model: t, price: {input: 0.1, output: 0.2}"
 
 
 def test_a_right_configuration_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,19 +34,51 @@ def test_a_right_configuration_is_told_in_words(tmp_path: Path, capsys: pytest.C
     ("right", "wrong", "mistake"),
     [
         ("model: s,", "model: s, modle: t,", "tiers.small.modle: unknown key"),
-        ("price: {input: 0.02, output: 0.04}, ", "", "tiers.small.price: field required"),
-        ("output: 1.20", "output: -1", "tiers.large.price.output: input should be greater than or equal to 0"),
+        ("price: {input: 0.02, output: 0.04}, ", "", "tiers.small.price: is missing"),
+        ("output: 1.20", "output: -1", "tiers.large.price.output: should be greater than or equal to 0"),
         ("[small, large]", "[small, lrage]", "cascades.auto.tiers: there is no tier 'lrage'"),
         ("[small, large]", "[small, small]", "cascades.auto.tiers: a tier is listed twice"),
-        ("auto:", "small:", "'small' names a tier and a cascade"),
-        ("threshold: 0.9", "threshold: 90", "cascades.auto.threshold: input should be less than or equal to 1"),
+        ("[small, large]", "[small]", "cascades.auto.tiers: needs at least 2"),
+        ("[small, large]", "small", "cascades.auto.tiers: should be a list"),
+        ("{tiers: [small, large], threshold: 0.9}", "0.9", "cascades.auto: should be a mapping"),
+        ("auto:", "small:", "cascades.small: there is a tier 'small' too"),
+        ("auto:", "au__to:", "'au__to': a name cannot hold two of"),
+        ("cascades:", f"  Large: {{{TIER}, urls: [http://t]}}\ncascades:", "'Large' and 'large' are one name"),
+        ("auto:", "a.b: {tiers: [small, large], threshold: 1}\n  a-b:", "'a-b' and 'a.b' are one name"),
+        ("threshold: 0.9", "threshold: 90", "cascades.auto.threshold: should be less than or equal to 1"),
         ("threshold: 0.9", "threshold: 0.9, mode: certified", "cascades.auto.mode: mode 'certified' is not served yet"),
         ("threshold: 0.9", "threshold: 0.9, mode: exact", "cascades.auto.mode: mode 'exact' is not served yet"),
         ("host: 127.0.0.1", "host: 0.0.0.0", "server: anyone who reaches '0.0.0.0' could call the gateway"),
-        ("http://small:8000", "http://small:8000/v1", "tiers.small.urls: 'http://small:8000/v1' ends in /v1"),
+        (
+            "http://small:8000",
+            "http://small/v1",
+            "tiers.small.urls: 'http://small/v1' goes on after the server's address",
+        ),
+        ("http://small:8000", "http://small/v1/", "tiers.small.urls: 'http://small/v1' goes on after the server's"),
+        ("http://small:8000", "http://small/v1/chat", "tiers.small.urls: 'http://small/v1/chat' goes on after the"),
         ("http://small:8000", "small:8000", "tiers.small.urls: 'small:8000' is no http or https address"),
+        ("http://small:8000", "http://small:0", "tiers.small.urls: 'http://small:0' is no http or https address"),
+        (
+            "http://small:8000",
+            "http://small:65536",
+            "tiers.small.urls: 'http://small:65536' is no http or https address",
+        ),
+        ("http://small:8000", "http://small:port", "tiers.small.urls: 'http://small:port' is no http or https address"),
+        ("http://small:8000", "http://s, http://s/", "tiers.small.urls: an address is listed twice"),
+        ("model: s,", "model: s, api_key: '',", "tiers.small.api_key: "),
         (", urls: [http://small:8000]", "", "tiers.small: give urls of running servers, or an engine"),
-        ("urls: [http://small:8000]", "engine: {kind: llama}", "tiers.small.engine.kind: input should be"),
+        ("urls: [http://small:8000]", "engine: {kind: llama}", "tiers.small.engine.kind: should be 'transformers' or"),
+        ("urls: [http://small:8000]", "engine: vllm", "tiers.small.engine: should be a mapping"),
+        (
+            "urls: [http://small:8000]",
+            "engine: {kind: vllm, args: {a-b: [1]}}",
+            "tiers.small.engine.args.a-b: should be a text, a number, true or false, or null",
+        ),
+        (
+            "cascades:",
+            f"  a: {{{TIER}, engine: &e {{kind: vllm, port: 8001}}}}\n  b: {{{TIER}, engine: *e}}\ncascades:",
+            "tiers.b.engine.port: the engine of tier 'a' has it",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(
@@ -58,9 +94,10 @@ def test_a_mistake_is_one_line_that_names_the_key(
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        (RIGHT + "cascades: {}\n", "the key 'cascades' is given twice"),
-        ("tiers: [small\n", "while parsing a flow sequence"),
-        ("tiers: small: {}\n", "mapping values are not allowed here"),
+        (RIGHT + "cascades: {}\n", "line 7, column 1: the key 'cascades' is given twice"),
+        ("tiers: [small\n", "line 2, column 1: expected ',' or ']'"),
+        ("tiers: small: {}\n", "line 1, column 13: mapping values are not allowed here"),
+        ("tiers: 2026-13-01\n", "a value cannot be read: month must be in 1..12"),
         ("- tiers\n", "a mapping with the key `tiers` is wanted"),
         ("", "a mapping with the key `tiers` is wanted"),
         ("\x00", "unacceptable character"),
@@ -76,6 +113,27 @@ def test_what_is_no_configuration_is_one_line_that_names_the_file(
     assert complaint.startswith(f"error: {file}: {mistake}")
 
 
+def test_a_line_that_is_no_yaml_is_not_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(RIGHT.replace("model: l,", "model: l, api_key: sk-secret: x,"), tmp_path)
+
+    complaint = complaint_about(file, {}, capsys)
+
+    assert complaint.startswith(f"error: {file}: line 3, column ")
+    assert "sk-secret" not in complaint
+
+
+def test_a_tier_may_be_merged_from_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    merged = RIGHT.replace("small: {", "small: &small {").replace(
+        "large: {model: l, price: {input: 0.40, output: 1.20},", "large: {<<: *small, model: l,"
+    )
+
+    code = run_check(written(merged, tmp_path), {})
+
+    said = capsys.readouterr()
+    assert (code, said.err) == (0, "")
+    assert "tier large: l, 0.02 in and 0.04 out per million tokens; running at http://large:8000" in said.out
+
+
 @pytest.mark.parametrize(("name", "mistake"), [("absent.yaml", "No such file"), ("", "Is a directory")])
 def test_a_file_that_cannot_be_read_is_one_line_that_names_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, mistake: str
@@ -89,11 +147,21 @@ def test_a_file_that_cannot_be_read_is_one_line_that_names_it(
     ("variable", "value", "mistake"),
     [
         ("SMALLFIRST_SERVER__PROT", "8081", "server.prot: unknown key"),
-        ("SMALLFIRST_SERVER__PORT", "many", "server.port: input should be a valid integer"),
+        ("SMALLFIRST_SERVER__PORT", "many", "server.port: should be a valid integer"),
         ("SMALLFIRST_SERVER__PORT", "[", "SMALLFIRST_SERVER__PORT: its value is no YAML"),
+        ("SMALLFIRST_SERVER__PORT", "2026-13-01", "SMALLFIRST_SERVER__PORT: its value is no YAML"),
+        ("SMALLFIRST_", "x", "SMALLFIRST_: names no key"),
+        ("SMALLFIRST_SERVER__", "x", "SMALLFIRST_SERVER__: names no key"),
         ("SMALLFIRST_SERVER__HOST__NAME", "x", "SMALLFIRST_SERVER__HOST__NAME: there is no such key"),
-        ("SMALLFIRST_CASCADES__AUTO__THRESHOLD", "2", "cascades.auto.threshold: input should be less than"),
-        ("SMALLFIRST_TIERS__LARGE__API_KEY", "123456", "tiers.large.api_key: input should be a valid string"),
+        ("SMALLFIRST_CASCADES__AUTO__THRESHOLD", "2", "cascades.auto.threshold: should be less than"),
+        ("SMALLFIRST_TIERS__LARGE__API_KEY", "123456", "tiers.large.api_key: should be a valid string"),
+        ("SMALLFIRST_TIERS__LARGE__API_KEY", "''", "tiers.large.api_key: "),
+        ("SMALLFIRST_TIERS__LRAGE__API_KEY", "sk", "SMALLFIRST_TIERS__LRAGE__API_KEY: there is no tier of that name"),
+        (
+            "SMALLFIRST_CASCADES__OTTO__THRESHOLD",
+            "0.5",
+            "SMALLFIRST_CASCADES__OTTO__THRESHOLD: there is no cascade of that name",
+        ),
     ],
 )
 def test_a_wrong_override_is_one_line_that_names_the_key_or_the_variable(
@@ -102,6 +170,23 @@ def test_a_wrong_override_is_one_line_that_names_the_key_or_the_variable(
     complaint = complaint_about(written(RIGHT, tmp_path), {variable: value}, capsys)
 
     assert complaint.startswith(f"error: {mistake}")
+
+
+def test_up_refuses_a_port_that_nobody_would_know(tmp_path: Path) -> None:
+    file = written(RIGHT.replace("host: 127.0.0.1", "port: 0"), tmp_path)
+
+    done = subprocess.run(  # noqa: S603 - our own program
+        [Path(sys.executable).with_name("smallfirst"), "up", file],
+        env={name: value for name, value in os.environ.items() if not name.startswith("SMALLFIRST_")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert line.startswith("error: server.port: `smallfirst up` needs a port")
 
 
 def test_each_mistake_has_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,7 +107,7 @@ def test_queries_use_metrics_and_labels_that_exist() -> None:
 def test_every_header_of_a_decision_is_documented() -> None:
     outcome = told(STORY)
 
-    headers = decision_headers(outcome, request_id="1", elapsed_s=1.0)
+    headers = decision_headers(outcome, request_id="1", overhead_s=0.1)
 
     assert {bare(row[0]) for row in rows("api.md", "Header")} == set(headers)
 
@@ -268,7 +268,8 @@ def metrics_and_labels() -> dict[str, set[str]]:
     metrics.began()
     for event in STORY:
         metrics.observe(event, "auto")
-    metrics.ended(told(STORY), status=200, elapsed_s=1.0)
+    metrics.ended(told(STORY), status=200, elapsed_s=1.0, overhead_s=0.1)
+    metrics.refused(400)
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]
     assert not silent, f"the story has nothing of {silent}: tell it"
