@@ -34,6 +34,19 @@ class Piece:
     tokens: tuple[Token, ...] = ()
     finish_reason: str | None = None
 
+    @property
+    def characters(self) -> int:
+        """How much it says: answer, reasoning, refusal and tool calls."""
+        message = self.message
+        texts = (
+            message.get("content"),
+            message.get("reasoning") or message.get("reasoning_content"),
+            message.get("refusal"),
+        )
+        calls = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+        called = sum(len(call.get("name") or "") + len(call.get("arguments") or "") for call in calls)
+        return called + sum(len(text or "") for text in texts)
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:
@@ -43,13 +56,20 @@ class Delta:
     pieces: tuple[Piece, ...]
     received_s: float
 
+    @property
+    def says_something(self) -> bool:
+        """Whether it holds more than the announcement of an answer."""
+        return any(piece.finish_reason or piece.tokens or piece.characters for piece in self.pieces)
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of an answer: the tokens that it took and the server's own report of them; None where it made none."""
+    """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; and
+    the chunk of a stream that brought the report."""
 
     usage: Usage | None
     reported: WireUsage | None = None
+    chunk: WireReply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +93,19 @@ class Choice:
 
     @property
     def answer_tokens(self) -> tuple[Token, ...]:
-        """The tokens of the answer itself: where the model reasoned first, those at the end that hold the answer."""
+        """The tokens of the answer itself: where the model reasoned first, those from the answer's beginning on; none
+        where the answer cannot be found among them."""
         if not self.reasoning:
             return self.tokens
-        wanted = len(self.text) + sum(len(call.name) + len(call.arguments) for call in self.tool_calls)
-        start = len(self.tokens)
-        while start > 0 and wanted > 0:
-            start -= 1
-            wanted -= len(self.tokens[start].text)
-        return self.tokens[start:]
+        said = self.text.strip() or next((call.arguments or call.name for call in self.tool_calls), "")
+        start = "".join(token.text for token in self.tokens).rfind(said) if said else -1
+        if start < 0:
+            return ()
+        first = 0
+        while start > 0 and first < len(self.tokens):
+            start -= len(self.tokens[first].text)
+            first += 1
+        return self.tokens[first if start == 0 else first - 1 :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +143,8 @@ def tool_calls_of(messages: list[WireMessage]) -> tuple[ToolCall, ...]:
     arguments: dict[int, str] = {}
     for message in messages:
         for place, call in enumerate(message.get("tool_calls") or ()):
-            index = call.get("index", place)
+            given = call.get("index")
+            index = place if given is None else given
             function = call.get("function") or {}
             names[index] = names.get(index, "") + (function.get("name") or "")
             arguments[index] = arguments.get(index, "") + (function.get("arguments") or "")

@@ -17,6 +17,10 @@ class Unreachable(ModelError):
     reason = "unreachable"
 
 
+class Disconnected(Unreachable):
+    """The connection broke before the server said anything: an idle one may just have been closed."""
+
+
 class TimedOut(ModelError):
     """A limit of the tier ran out: connect, first token, idle or total."""
 

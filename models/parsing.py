@@ -1,80 +1,130 @@
-"""Reading a server's reply: bytes to a delta, usage or an error. A reply that is no chat completion is a BadReply."""
+"""Reading a server's reply: bytes to a delta, a finish or an error.
+
+Whatever is read later is checked here, so a reply that is no chat completion is a BadReply and nothing worse. What the
+server says of an error goes to the client where it is the client's; it never goes into a message that is logged.
+"""
+
+import json
 
 import orjson
 
 from models.answer import Delta, Finish, Piece, Token, Usage
-from models.errors import (
-    BadReply,
-    CapabilityMiss,
-    Misconfigured,
-    ModelError,
-    Overloaded,
-    Unreachable,
-)
-from models.wire import WireChoice, WireReply, WireUsage
+from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
+from models.wire import WireChoice, WireMessage, WireReply, WireToolCall, WireUsage
 
-NOT_A_REPLY = (AttributeError, KeyError, TypeError, ValueError)
+NOT_A_REPLY = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MAX_MESSAGE = 500
+MAX_RETRY_AFTER_DIGITS = 5
+TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 
 
 def delta_of(received: bytes, received_s: float) -> Delta:
     """A whole reply, or one chunk of it.
 
-    Raises BadReply, or what a server's own error in the middle of a stream stands for.
+    Raises BadReply, or Unreachable for a server's own error in the middle of a stream.
     """
     try:
-        reply: WireReply = orjson.loads(received)
-        error = reply.get("error")
-        if error is None:
-            return Delta(reply, tuple(piece_of(choice) for choice in reply["choices"]), received_s)
+        reply = loaded(received)
+        failed = reply.get("error") is not None
+        pieces = tuple(piece_of(choice) for choice in reply.get("choices") or ())
     except NOT_A_REPLY as wrong:
-        raise BadReply(f"the server's reply is no chat completion: {wrong!r}") from wrong
-    raise Unreachable(f"the server failed in mid-answer: {message_of(received)}")
+        raise BadReply(f"the server's reply is no chat completion ({type(wrong).__name__})") from wrong
+    if failed:
+        raise Unreachable("the server failed in the middle of an answer")
+    return Delta(reply, pieces, received_s)
+
+
+def loaded(received: bytes) -> WireReply:
+    """The JSON; halves of surrogate pairs, which come where a chunk ends inside a character, become `?`."""
+    try:
+        reply: WireReply = orjson.loads(received)
+    except orjson.JSONDecodeError:
+        text = json.dumps(json.loads(received), ensure_ascii=False, allow_nan=False)
+        reply = orjson.loads(text.encode(errors="replace"))
+    return reply
 
 
 def piece_of(choice: WireChoice) -> Piece:
-    """What one choice of a reply or chunk adds."""
+    """What one choice of a reply or chunk adds. Raises one of NOT_A_REPLY."""
     message = choice.get("delta") or choice.get("message") or {}
-    content = message.get("content")
-    if not (content is None or isinstance(content, str)):
-        raise TypeError("content is no string")
+    check_message(message)
     logprobs = choice.get("logprobs") or {}
     tokens = tuple(
         Token(
-            entry["token"],
-            float(entry["logprob"]),
-            tuple(float(other["logprob"]) for other in entry.get("top_logprobs") or ()),
+            text_of(entry["token"]),
+            logprob_of(entry["logprob"]),
+            tuple(logprob_of(other["logprob"]) for other in entry.get("top_logprobs") or ()),
         )
         for entry in logprobs.get("content") or ()
     )
-    return Piece(int(choice.get("index", 0)), message, tokens, choice.get("finish_reason"))
+    finish_reason = choice.get("finish_reason")
+    return Piece(
+        int(choice.get("index") or 0), message, tokens, None if finish_reason is None else text_of(finish_reason)
+    )
 
 
-def finish_of(reported: WireUsage | None) -> Finish:
-    """The end of an answer, with what the server last said of its tokens."""
+def check_message(message: WireMessage) -> None:
+    """Raise a TypeError or AttributeError where a field that is read later is of another type."""
+    for name in TEXTS:
+        text = message.get(name)
+        if text is not None:
+            text_of(text)
+    for call in message.get("tool_calls") or ():
+        check_tool_call(call)
+
+
+def check_tool_call(call: WireToolCall) -> None:
+    """As `check_message`."""
+    function = call.get("function") or {}
+    for text in (function.get("name"), function.get("arguments")):
+        if text is not None:
+            text_of(text)
+    int(call.get("index") or 0)
+
+
+def text_of(value: object) -> str:
+    """The value, if it is a text."""
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def logprob_of(value: float) -> float:
+    """A log-probability; rounding may have put it above 0."""
+    return min(float(value), 0.0)
+
+
+def finish_of(reported: WireUsage | None, chunk: WireReply | None = None) -> Finish:
+    """The end of an answer, with what the server last said of its tokens; nothing where that makes no sense."""
     if not reported:
-        return Finish(None)
+        return Finish(None, chunk=chunk)
     try:
         usage = Usage(int(reported["prompt_tokens"]), int(reported.get("completion_tokens") or 0))
-        return Finish(usage, reported)
-    except NOT_A_REPLY as wrong:
-        raise BadReply("the server's usage has no token counts") from wrong
+    except NOT_A_REPLY:
+        return Finish(None, chunk=chunk)
+    return Finish(usage, reported, chunk) if min(usage.prompt_tokens, usage.completion_tokens) >= 0 else Finish(None)
 
 
 def error_of(status: int, received: bytes, retry_after: str | None) -> ModelError:
     """What an answer other than 200 means."""
-    message = f"the server answered {status}: {message_of(received)}"
+    message = f"the server answered {status}"
     match status:
         case 400 | 413 | 422:
             param, code = blamed(received)
             return CapabilityMiss(message_of(received), param=param, code=code)
         case 401 | 403 | 404:
             return Misconfigured(message)
+        case _ if 300 <= status < 400:
+            return Misconfigured(f"{message}: its address leads elsewhere")
         case 429 | 503:
-            seconds = int(retry_after) if retry_after and retry_after.isdecimal() else None
-            return Overloaded(message, retry_after_s=seconds)
+            return Overloaded(message, retry_after_s=seconds_of(retry_after or ""))
         case _:
             return Unreachable(message)
+
+
+def seconds_of(retry_after: str) -> int | None:
+    """A Retry-After in seconds; a date is not read."""
+    return int(retry_after) if retry_after.isdecimal() and len(retry_after) <= MAX_RETRY_AFTER_DIGITS else None
 
 
 def message_of(received: bytes) -> str:

@@ -43,9 +43,16 @@ class Prompt:
         return not self.streams or (isinstance(options, dict) and options.get("include_usage") is True)
 
     @property
-    def limits_length(self) -> bool:
-        """Whether the client itself set how long the answer may get."""
-        return any(self.fields.get(name) is not None for name in ("max_tokens", "max_completion_tokens"))
+    def length_limit(self) -> int | None:
+        """How many tokens the client lets an answer have, if it said."""
+        limits = (self.fields.get(name) for name in ("max_completion_tokens", "max_tokens"))
+        return next((limit for limit in limits if isinstance(limit, int)), None)
+
+    @property
+    def choices(self) -> int:
+        """How many answers the client asked for."""
+        count = self.fields.get("n")
+        return count if isinstance(count, int) else 1
 
     @property
     def constrains(self) -> bool:

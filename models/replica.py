@@ -1,6 +1,7 @@
 """One OpenAI-compatible server, over HTTP. Knows nothing of the other replicas of its tier."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -11,14 +12,15 @@ import aiohttp
 import orjson
 
 from models.answer import Delta, Finish
-from models.errors import BadReply, TimedOut, Unreachable
+from models.errors import BadReply, Disconnected, TimedOut, Unreachable
 from models.parsing import delta_of, error_of, finish_of
 from models.prompt import Prompt
 from models.sse import EventReader
-from models.wire import WireUsage
+from models.wire import WireReply
 
-MAX_REPLY_BYTES = 64 * 2**20
+MAX_REPLY_BYTES = 32 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10
+ERROR_BODY_S = 2.0
 DONE = b"[DONE]"
 
 Dialect = Literal["vllm", "openai"]
@@ -80,7 +82,9 @@ class Replica:
         url = f"{self.endpoint.url}/v1/models"
         limit = aiohttp.ClientTimeout(total=self._limits.connect_s)
         try:
-            async with self._session.get(url, headers=self.endpoint.headers, timeout=limit) as reply:
+            async with self._session.get(
+                url, headers=self.endpoint.headers, timeout=limit, allow_redirects=False
+            ) as reply:
                 return reply.status < 500
         except (aiohttp.ClientError, TimeoutError):
             return False
@@ -96,17 +100,24 @@ class Replica:
         try:
             async with asyncio.timeout_at(first_by_s if prompt.streams else None):
                 posted = await self._session.post(
-                    f"{endpoint.url}/v1/chat/completions", data=body, headers=headers, timeout=timeout
-                )
+                    f"{endpoint.url}/v1/chat/completions",
+                    data=body, headers=headers, timeout=timeout, allow_redirects=False,
+                )  # fmt: skip
+        except TimeoutError as late:
+            raise TimedOut(f"{endpoint.url} took longer than its limits allow") from late
+        except aiohttp.ClientConnectorError as failed:
+            raise Unreachable(f"{endpoint.url}: {type(failed).__name__}") from failed
+        except aiohttp.ClientError as failed:
+            raise Disconnected(f"{endpoint.url}: {type(failed).__name__}") from failed
+        try:
             async with posted as reply:
                 if reply.status != 200:
-                    received = await reply.content.read(MAX_ERROR_BYTES)
-                    raise error_of(reply.status, received, reply.headers.get("retry-after"))
+                    raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"))
                 yield reply
         except TimeoutError as late:
             raise TimedOut(f"{endpoint.url} took longer than its limits allow") from late
         except aiohttp.ClientError as failed:
-            raise Unreachable(f"{endpoint.url}: {failed or type(failed).__name__}") from failed
+            raise Unreachable(f"{endpoint.url}: {type(failed).__name__}") from failed
 
     async def _whole(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finish]:
         received = bytearray()
@@ -121,32 +132,49 @@ class Replica:
         yield finish_of(delta.reply.get("usage"))
 
     async def _stream(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[Delta | Finish]:
-        reported: WireUsage | None = None
+        reporting: WireReply | None = None
         finished = False
         async with aclosing(self._events(reply, first_by_s)) as events:
             async for event, received_s in events:
                 if event == DONE:
                     break
                 delta = delta_of(event, received_s)
-                reported = delta.reply.get("usage") or reported
+                if delta.reply.get("usage"):
+                    reporting = delta.reply
                 finished = finished or any(piece.finish_reason for piece in delta.pieces)
                 if delta.pieces:
                     yield delta
         if not finished:
             raise BadReply(f"{self.endpoint.url} ended a stream in the middle of an answer")
-        yield finish_of(reported)
+        yield finish_of(reporting.get("usage"), reporting) if reporting else Finish(None)
 
     async def _events(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[tuple[bytes, float]]:
         """Each event's data and when it came; comments keep an answer that has begun alive, and do not begin it."""
         reader = EventReader()
         loop = asyncio.get_running_loop()
         begun = False
+        total_bytes = 0
         while True:
             async with asyncio.timeout_at(loop.time() + self._limits.idle_s if begun else first_by_s):
                 received = await reply.content.readany()
             if not received:
                 return
             received_s = time.perf_counter()
+            total_bytes += len(received)
+            if total_bytes > MAX_REPLY_BYTES:
+                raise BadReply(f"{self.endpoint.url} sent more than {MAX_REPLY_BYTES} bytes")
             for event in reader.feed(received):
                 begun = True
                 yield event, received_s
+
+
+async def error_body(reply: aiohttp.ClientResponse) -> bytes:
+    """The body of an error, as far as it comes soon and is of a sane size; the status alone says enough."""
+    received = bytearray()
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(ERROR_BODY_S):
+            async for part in reply.content.iter_any():
+                received += part
+                if len(received) > MAX_ERROR_BYTES:
+                    break
+    return bytes(received[:MAX_ERROR_BYTES])

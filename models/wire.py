@@ -69,8 +69,9 @@ class WireUsage(TypedDict, total=False):
 
 
 class WireReply(TypedDict, total=False):
-    """A chat completion, or one chunk of it."""
+    """A chat completion, or one chunk of it; or a server's error in a stream."""
 
+    error: object
     id: str
     created: int
     model: str

@@ -14,6 +14,7 @@ from router.events import Began, Called, Event
 from router.money import Price
 
 CHARACTERS_PER_TOKEN = 4
+MEDIA = {"image_url", "input_audio", "audio_url", "video_url", "file"}
 
 Observe = Callable[[Event], None]
 
@@ -75,7 +76,7 @@ class Meter:
         self._asked_s = None
         for piece in part.pieces:
             self._tokens += len(piece.tokens)
-            self._characters += len(piece.message.get("content") or "")
+            self._characters += piece.characters
         return begins
 
     def failed(self, error: ModelError) -> None:
@@ -100,13 +101,13 @@ class Meter:
 
 
 def characters(value: Json) -> int:
-    """The characters of all strings in a JSON value."""
+    """The characters of all texts in a JSON value, media aside."""
     match value:
         case str():
             return len(value)
         case list():
             return sum(map(characters, value))
         case dict():
-            return sum(map(characters, value.values()))
+            return sum(characters(inner) for name, inner in value.items() if name not in MEDIA)
         case _:
             return 0

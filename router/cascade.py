@@ -66,7 +66,7 @@ async def attempt(
         async with aclosing(metered(tier, prompt.scored(policy.scorer.alternatives), observe)) as answered:
             parts = [part async for part in answered]
     except ModelError as error:
-        observe(Failed(tier.name, error.reason, str(error)))
+        observe(Failed(tier.name, error.reason))
         return [], GoUp(error.reason)
     draft = draft_of(part for part in parts if isinstance(part, Delta))
     observe(Drafted(tier.name, sum(len(choice.tokens) for choice in draft.choices)))
@@ -83,5 +83,5 @@ async def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> Asyn
             async for part in answered:
                 yield part
     except ModelError as error:
-        observe(Failed(tier.name, error.reason, str(error)))
+        observe(Failed(tier.name, error.reason))
         raise

@@ -1,35 +1,27 @@
 """What makes a draft unfit whatever its score: the checks that come before scoring. Pure functions."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
-import jsonschema_rs
-import orjson
-
-from models.answer import Choice
+from models.answer import Choice, ToolCall
 from models.prompt import Prompt
-from models.wire import JsonObject
+from models.wire import Json, JsonObject
 from router.events import CheckReason
+from router.schemas import fits_schema
 
-LOOP_REPEATS = 4
-LOOP_CHARACTERS = 40
 LOOP_WINDOW = 4000
-REFUSAL_WINDOW = 160
-REFUSALS = (
-    "i can't help with",
-    "i can’t help with",
-    "i cannot help with",
-    "i can't assist",
-    "i can’t assist",
-    "i cannot assist",
-    "i'm unable to",
-    "i’m unable to",
-    "i am unable to",
-    "i'm not able to",
-    "i’m not able to",
-    "i am not able to",
-    "as an ai",
-    "i don't have enough information",
-    "i do not have enough information",
+FINISHED = {"stop", "length", "tool_calls", "function_call"}
+CALL_MARKUP = ("<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<function=")
+REFUSAL = re.compile(
+    r"""^\W*
+    (?:(?:i[’']m|i\ am)\ (?:very\ |so\ )?sorry\b[^.!?]{0,40}?(?:\bbut\ |,\ |\.\ )
+    |sorry,?\ (?:but\ )?
+    |unfortunately,?\ )?
+    (?:i\ (?:can[’']t|cannot|can\ not|won[’']t)\ (?:help|assist|answer|comply|provide|do\ that|fulfil)
+    |i(?:[’']m|\ am)\ (?:unable|not\ able)\ to\b
+    |as\ an\ ai\b
+    |i\ (?:do\ not|don[’']t)\ have\ enough\ information)""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 Check = Callable[[Choice, Prompt], bool]
@@ -41,14 +33,23 @@ def is_empty(choice: Choice, _prompt: Prompt) -> bool:
 
 
 def is_looping(choice: Choice, _prompt: Prompt) -> bool:
-    """The text ends in the same piece four times or more, over 40 characters or more; linear in the text's end."""
-    end = choice.text[-LOOP_WINDOW:]
-    if len(end) < LOOP_CHARACTERS:
+    """The text ends in the same piece again and again; linear in the text's end.
+
+    Tables, rules and lists repeat too, so an answer that ended by itself must repeat far more than one that was cut.
+    """
+    was_cut = choice.finish_reason == "length"
+    return ends_in_repeats(choice.text, repeats=4 if was_cut else 12, characters=40 if was_cut else 200)
+
+
+def ends_in_repeats(text: str, *, repeats: int, characters: int) -> bool:
+    """Whether the end is one piece `repeats` times or more, over `characters` or more."""
+    end = text[-LOOP_WINDOW:]
+    if len(end) < characters:
         return False
     matches = prefix_matches(end[::-1])
     return any(
-        period * LOOP_REPEATS <= period + matches[period] and period + matches[period] >= LOOP_CHARACTERS
-        for period in range(1, len(end) // LOOP_REPEATS + 1)
+        period * repeats <= period + matches[period] and period + matches[period] >= characters
+        for period in range(1, len(end) // repeats + 1)
     )
 
 
@@ -67,27 +68,49 @@ def prefix_matches(text: str) -> list[int]:
 
 
 def is_refused(choice: Choice, _prompt: Prompt) -> bool:
-    """The model says that it will not or cannot, in its refusal field or at the answer's beginning."""
-    beginning = choice.text[:REFUSAL_WINDOW].lower()
-    return bool(choice.refusal) or any(refusal in beginning for refusal in REFUSALS)
+    """The model says that it will not or cannot, in its refusal field or as the first thing in the answer."""
+    return bool(choice.refusal) or REFUSAL.match(choice.text) is not None
 
 
 def is_cut(choice: Choice, prompt: Prompt) -> bool:
-    """The answer was cut, and not by the client's own limit."""
-    return choice.finish_reason == "length" and not prompt.limits_length
+    """The answer did not end by itself, and it was not the client's own limit that ended it."""
+    if choice.finish_reason != "length":
+        return choice.finish_reason not in FINISHED
+    limit = prompt.length_limit
+    return limit is None or 0 < len(choice.tokens) < limit
 
 
 def is_malformed(choice: Choice, prompt: Prompt) -> bool:
-    """A tool call that cannot be made, or text that is not the JSON asked for."""
+    """A tool call that was not asked for or cannot be made, or text that is not the JSON asked for."""
+    wanted = prompt.fields.get("tool_choice")
     if choice.tool_calls:
-        return not all(is_callable(call.name, call.arguments, prompt) for call in choice.tool_calls)
+        named = wanted_function(wanted)
+        return wanted == "none" or not all(
+            named in (None, call.name) and is_callable(call, prompt) for call in choice.tool_calls
+        )
+    if wanted == "required" or wanted_function(wanted) is not None:
+        return True
+    if offered_tools(prompt) and any(markup in choice.text for markup in CALL_MARKUP):
+        return True
     return not fits_format(choice.text, prompt.fields.get("response_format"))
 
 
-def is_callable(name: str, arguments: str, prompt: Prompt) -> bool:
+def wanted_function(tool_choice: Json) -> str | None:
+    """The one function that a `tool_choice` names."""
+    function = tool_choice.get("function") if isinstance(tool_choice, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def is_callable(call: ToolCall, prompt: Prompt) -> bool:
     """Whether the client offered such a tool and would take such arguments."""
     schemas = offered_tools(prompt)
-    return name in schemas and fits_schema(arguments or "{}", schemas[name])
+    arguments = call.arguments or "{}"
+    return (
+        call.name in schemas
+        and fits_schema(arguments, {"type": "object"})
+        and fits_schema(arguments, schemas[call.name])
+    )
 
 
 def offered_tools(prompt: Prompt) -> Mapping[str, JsonObject]:
@@ -117,23 +140,6 @@ def fits_format(text: str, response_format: object) -> bool:
             return True
 
 
-def fits_schema(text: str, schema: JsonObject) -> bool:
-    """Whether the text is JSON of this schema. A schema that is none itself, or refers elsewhere, judges nothing."""
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    try:
-        return jsonschema_rs.is_valid(schema, value, retriever=refuse_to_fetch)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
-        return True
-
-
-def refuse_to_fetch(uri: str) -> JsonObject:
-    """A client's schema never makes the gateway fetch anything."""
-    raise ValueError(f"{uri!r} is not fetched")
-
-
 CHECKS: dict[CheckReason, Check] = {
     "empty": is_empty,
     "malformed": is_malformed,
@@ -144,7 +150,9 @@ CHECKS: dict[CheckReason, Check] = {
 
 
 def failed_check(choices: Sequence[Choice], prompt: Prompt, checks: Sequence[CheckReason]) -> CheckReason | None:
-    """The first of the wanted checks that some choice fails."""
+    """The first of the wanted checks that some choice fails; fewer choices than were asked for are an answer cut."""
+    if "cut" in checks and len(choices) < prompt.choices:
+        return "cut"
     for reason, check in CHECKS.items():
         if reason in checks and any(check(choice, prompt) for choice in choices):
             return reason

@@ -67,11 +67,10 @@ class Escalated:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A tier gave no answer, or stopped in the middle of one; `message` is for the operator."""
+    """A tier gave no answer, or stopped in the middle of one."""
 
     tier: str
     reason: FailureReason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

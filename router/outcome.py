@@ -79,8 +79,9 @@ class Outcome:
         return self.cascade.final.name not in self.spent
 
     def _go_up(self, to: str, reason: EscalationReason) -> None:
-        if self.tier in self.spent:
-            self._draft = self.spent[self.tier].usage
+        spent = self.spent.get(self.tier)
+        self._draft = spent.usage if reason == "unsure" and spent and not spent.usage.estimated else None
+        self.failure = None
         self.escalated, self.reason, self.tier = True, reason, to
 
     def _learn_length(self) -> None:

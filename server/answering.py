@@ -4,11 +4,13 @@ A failure before the first byte is an HTTP error, after it an error event. A cli
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import orjson
 import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -25,6 +27,7 @@ from server.metrics import Metrics
 from server.replies import DONE, Shown, event
 
 CLIENT_LEFT = 499
+LAST_WORD_S = 5.0
 
 log = structlog.get_logger()
 
@@ -66,7 +69,10 @@ class Answer(Response):
             return
         self._status = problem.status
         if self._begun:
-            await send({"type": "http.response.body", "body": event(problem.body), "more_body": False})
+            # A client that does not read gets no last word: the server closes the connection.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD_S):
+                    await send({"type": "http.response.body", "body": event(problem.body), "more_body": False})
             return
         headers = {**self._decision(), **problem.headers}
         await JSONResponse(problem.body, problem.status, headers)(scope, receive, send)
@@ -85,6 +91,8 @@ class Answer(Response):
             return DEADLINE
         except ModelError as error:
             return problem_of(error)
+        except orjson.JSONEncodeError:
+            return problem_of(BadReply("the model's reply is nested too deeply"))
         except Exception:
             log.exception("answer failed", request_id=order.prompt.request_id)
             return INTERNAL
@@ -151,7 +159,7 @@ class Answer(Response):
             escalated=outcome.escalated,
             reason=outcome.reason,
             confidence=outcome.confidence,
-            failure=outcome.failure.message if outcome.failure else None,
+            failure=outcome.failure.reason if outcome.failure else None,
             cost=outcome.cost,
             seconds=round(elapsed_s, 4),
             waited_s=round(outcome.waited_s, 4),

@@ -1,5 +1,6 @@
 """The gateway's HTTP application: routes, and what they share. Knows nothing of how a draft is judged."""
 
+import asyncio
 import re
 import time
 import uuid
@@ -24,7 +25,7 @@ from server.errors import INTERNAL, Problem, RequestError, status_problem
 from server.metrics import Metrics
 from server.readiness import Readiness
 from server.replies import Shown
-from server.settings.schema import Settings
+from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
@@ -33,7 +34,9 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def create_app(settings: Settings) -> FastAPI:
     """The gateway for these settings; it calls the tiers' `urls`, whoever started the servers there."""
-    app = FastAPI(title="smallfirst", version=version("smallfirst"), lifespan=lifespan, openapi_url=None)
+    app = FastAPI(
+        title="smallfirst", version=version("smallfirst"), lifespan=lifespan, openapi_url=None, redirect_slashes=False
+    )
     app.state.settings = settings
     app.state.metrics = Metrics()
     app.add_api_route("/v1/chat/completions", chat_completions, methods=["POST"])
@@ -63,7 +66,9 @@ async def chat_completions(request: Request) -> Response:
     """Answer a conversation, by a cascade or by a tier of the name in `model`."""
     settings: Settings = request.app.state.settings
     request_id = request_id_of(request)
-    body = await read_body(request, limit=settings.server.max_body_bytes)
+    if settings.server.auth is None:
+        refuse_foreign_host(request)
+    body = await read_body(request, settings.server)
     began_s = time.perf_counter()
     asked = read_chat_request(body, mode_header=request.headers.get(MODE_HEADER), request_id=request_id)
     shown = Shown(f"chatcmpl-{request_id}", int(time.time()), asked.model, asked.prompt)
@@ -156,20 +161,31 @@ def request_id_of(request: Request) -> str:
     return found
 
 
-async def read_body(request: Request, *, limit: int) -> bytes:
-    """The body of a JSON request. Raises RequestError where it is another kind, or larger than `limit` bytes."""
+def refuse_foreign_host(request: Request) -> None:
+    """Without keys, this machine alone may ask: a web page whose name was made to lead here may not."""
+    if not is_loopback(request.url.hostname or ""):
+        raise RequestError("host: this gateway is for its own machine: ask it as 127.0.0.1 or localhost", status=403)
+
+
+async def read_body(request: Request, server: ServerSettings) -> bytes:
+    """The body of a JSON request. Raises RequestError where it is another kind, too large, or too long in coming."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RequestError("content-type: send the body as application/json", status=415)
+    limit = server.max_body_bytes
     too_large = RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
     body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise too_large
+    try:
+        async with asyncio.timeout(server.body_s):
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError as late:
+        raise RequestError(f"the body did not come within {server.body_s:g} s", status=408) from late
     return bytes(body)
 
 

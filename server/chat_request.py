@@ -19,6 +19,7 @@ MODE_HEADER = "x-smallfirst-mode"
 MODES_TO_COME = ("exact", "certified")
 
 Object = dict[str, object]
+MAX_DEPTH = 250  # deeper JSON can be read, but not written again
 PositiveInt = Annotated[int, Field(ge=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 
@@ -39,8 +40,8 @@ class Message(Wire):
     """One turn of the conversation."""
 
     role: Literal["developer", "system", "user", "assistant", "tool", "function"]
-    content: str | list[ContentPart] | None = None
-    tool_calls: list[Object] | None = None
+    content: str | Annotated[list[ContentPart], Field(fail_fast=True)] | None = None
+    tool_calls: Annotated[list[Object], Field(fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -69,7 +70,7 @@ class ChatRequest(Wire):
     """The fields whose type or range can be wrong whatever the model."""
 
     model: Annotated[str, Field(min_length=1)]
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     stream: bool | None = None
     stream_options: Object | None = None
     max_tokens: PositiveInt | None = None
@@ -79,16 +80,23 @@ class ChatRequest(Wire):
     top_k: Annotated[int, Field(ge=-1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, float] | None = None
-    tools: list[Object] | None = None
+    logit_bias: Object | None = None
+    tools: Annotated[list[Object], Field(fail_fast=True)] | None = None
     tool_choice: str | Object | None = None
     response_format: Object | None = None
     smallfirst: Controls | None = None
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _biases_are_numbers(cls, biases: Object | None) -> Object | None:
+        if biases and not all(isinstance(bias, int | float) for bias in biases.values()):
+            raise ValueError("every bias should be a number")
+        return biases
 
     @model_validator(mode="after")
     def _fields_go_together(self) -> Self:
@@ -116,6 +124,8 @@ def read_chat_request(body: bytes, *, mode_header: str | None, request_id: str) 
         raise RequestError(f"the body is no JSON: {broken}") from broken
     if not isinstance(fields, dict):
         raise RequestError("the body is no JSON object")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_too_deep(fields):
+        raise RequestError(f"the body is nested more than {MAX_DEPTH} levels deep")
     try:
         request = ChatRequest.model_validate(fields)
     except ValidationError as invalid:
@@ -123,6 +133,21 @@ def read_chat_request(body: bytes, *, mode_header: str | None, request_id: str) 
     controls = with_mode(request.smallfirst or Controls(), mode_header)
     theirs = {name: value for name, value in fields.items() if name != OURS}
     return Asked(request.model, Prompt(theirs, request_id), controls)
+
+
+def is_too_deep(value: object) -> bool:
+    """Whether a JSON value is nested deeper than it could be written again."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def with_mode(controls: Controls, mode_header: str | None) -> Controls:

@@ -20,8 +20,8 @@ def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) ->
         PREFIX + "overhead-ms": f"{overhead_s * 1000:.2f}",
     }
     if len(outcome.cascade.tiers) > 1:
-        headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.4f}"
+        headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.6f}"
     if outcome.confidence is not None:
-        headers[PREFIX + "confidence"] = f"{outcome.confidence:.4f}"
+        headers[PREFIX + "confidence"] = f"{outcome.confidence:.6f}"
         headers[PREFIX + "confidence-of"] = "uncalibrated"
     return headers

@@ -36,6 +36,7 @@ class Shown:
         """The event before the last, for a client that asked for it."""
         return event(
             {
+                **(finish.chunk or {}),
                 "id": self.id,
                 "object": "chat.completion.chunk",
                 "created": self.created,

@@ -13,7 +13,8 @@ Flag = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run under which name, where it says that it is healthy, and how long it may take to say so."""
+    """What to run under which name, where it says that it is healthy, and how long it may take to say so. Its
+    `environment` is all that it gets; empty, it inherits ours."""
 
     name: str
     command: tuple[str, ...]

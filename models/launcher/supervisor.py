@@ -17,6 +17,7 @@ from models.launcher.program import Program
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 STEADY_S = 60.0
+SETTLED_S = 5.0
 STOP_S = 10.0
 POLL_S = 0.1
 LAST_WORDS_S = 1.0
@@ -55,7 +56,8 @@ class Supervisor:
         while True:
             begun_s = loop.time()
             code = await self._run_once()
-            starts = 0 if self.healthy.is_set() else starts + 1
+            lived = self.healthy.is_set() and loop.time() - begun_s > SETTLED_S
+            starts = 0 if lived else starts + 1
             if starts and (code == WRONG_USE or starts == MAX_STARTS):
                 raise CannotStart(f"{self.program.name!r} does not start (exit code {code}): see its log above")
             self.healthy.clear()
@@ -70,7 +72,7 @@ class Supervisor:
         try:
             process = await asyncio.create_subprocess_exec(
                 *program.command,
-                env={**os.environ, **program.environment},
+                env=program.environment or None,
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
@@ -103,7 +105,8 @@ class Supervisor:
                 continue  # a line beyond every sane length is dropped
             if not line:
                 return
-            self._print_line(self.program.name, line.decode(errors="replace").rstrip())
+            with contextlib.suppress(OSError):  # nobody reads: the program must not be held up by that
+                self._print_line(self.program.name, line.decode(errors="replace").rstrip())
 
     async def _watch_health(self) -> None:
         try:
@@ -132,12 +135,12 @@ async def stop(process: Process, within_s: float) -> None:
     """End the process and its whole group: asked first, then made to."""
     signal_group(process, signal.SIGTERM)
     try:
-        async with asyncio.timeout(within_s):
-            await process.wait()
-    except TimeoutError:
-        log.warning("killed", pid=process.pid)
-    signal_group(process, signal.SIGKILL)
-    await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await process.wait()
+    finally:
+        signal_group(process, signal.SIGKILL)
+        await process.wait()
 
 
 def signal_group(process: Process, number: signal.Signals) -> None:

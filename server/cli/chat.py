@@ -1,7 +1,9 @@
 """`smallfirst chat`: a conversation with a running gateway, in a terminal."""
 
 import asyncio
+import contextlib
 import sys
+import unicodedata
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -53,35 +55,41 @@ class Conversation:
 
 
 def run_chat(url: str, model: str | None, max_tokens: int) -> int:
-    """Until end of input; 1 where there is no gateway to talk to."""
+    """Until end of input or Ctrl-C at the prompt; 1 where there is no gateway to talk to."""
     console = Console(highlight=False)
-    try:
-        asyncio.run(converse(console, url.rstrip("/"), model, max_tokens))
-    except CannotChat as failed:
-        console.print(f"error: {failed}", style="red", markup=False)
-        return 1
-    except (KeyboardInterrupt, EOFError):
-        console.print()
+    with asyncio.Runner() as runner:
+        try:
+            conversation = Conversation(url.rstrip("/"), model or runner.run(first_model(url.rstrip("/"))), max_tokens)
+        except CannotChat as failed:
+            console.print(f"error: {failed}", style="red", markup=False)
+            return 1
+        console.print(
+            f"{conversation.model} at {conversation.url}. An empty line forgets what was said; Ctrl-D ends.",
+            style="dim",
+        )
+        with contextlib.suppress(KeyboardInterrupt, EOFError):
+            while True:
+                converse(runner, console, conversation)
+    console.print()
     return 0
 
 
-async def converse(console: Console, url: str, model: str | None, max_tokens: int) -> None:
-    """Ask and answer in turns."""
-    async with aiohttp.ClientSession() as session:
-        conversation = Conversation(url, model or await first_model(session, url), max_tokens)
-        console.print(f"{conversation.model} at {url}. An empty line forgets what was said; Ctrl-D ends.", style="dim")
-        while True:
-            asked = await asyncio.to_thread(ask, console)
-            if not asked:
-                conversation.messages.clear()
-                continue
-            conversation.messages.append({"role": "user", "content": asked})
-            try:
-                answer = await show_answer(console, session, conversation)
-                conversation.messages.append({"role": "assistant", "content": answer})
-            except CannotChat as failed:
-                conversation.messages.pop()
-                console.print(f"error: {failed}", style="red", markup=False)
+def converse(runner: asyncio.Runner, console: Console, conversation: Conversation) -> None:
+    """One question and its answer; Ctrl-C while it answers stops the answer alone."""
+    asked = ask(console)
+    if not asked:
+        conversation.messages.clear()
+        return
+    conversation.messages.append({"role": "user", "content": asked})
+    try:
+        answer = runner.run(show_answer(console, conversation))
+        conversation.messages.append({"role": "assistant", "content": answer})
+    except KeyboardInterrupt:
+        conversation.messages.pop()
+        console.print("\nstopped", style="dim")
+    except CannotChat as failed:
+        conversation.messages.pop()
+        console.print(f"error: {failed}", style="red", markup=False)
 
 
 def ask(console: Console) -> str:
@@ -89,25 +97,26 @@ def ask(console: Console) -> str:
     return console.input("[bold]> [/bold]").strip() if sys.stdin.isatty() else input().strip()
 
 
-async def first_model(session: aiohttp.ClientSession, url: str) -> str:
+async def first_model(url: str) -> str:
     """The gateway's first cascade."""
     try:
-        async with session.get(f"{url}/v1/models") as reply:
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/models") as reply:
             listed = orjson.loads(await reply.read())
             return str(listed["data"][0]["id"])
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as failed:
         raise CannotChat(f"no gateway answers at {url}: start one with `smallfirst up`") from failed
 
 
-async def show_answer(console: Console, session: aiohttp.ClientSession, conversation: Conversation) -> str:
+async def show_answer(console: Console, conversation: Conversation) -> str:
     """Print an answer as it comes, then where it came from; returns its text."""
     said: list[str] = []
     usage: JsonObject | None = None
     headers = {"content-type": "application/json"}
     try:
-        async with session.post(
-            f"{conversation.url}/v1/chat/completions", data=conversation.body(), headers=headers
-        ) as reply:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{conversation.url}/v1/chat/completions", data=conversation.body(), headers=headers) as reply,
+        ):
             if reply.status != 200:
                 raise CannotChat(message_of(await reply.read()))
             async with aclosing(events_of(reply)) as events:
@@ -139,8 +148,13 @@ async def events_of(reply: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
 def shaded(text: str, tokens: Sequence[Token]) -> Text:
     """A piece of text in the colours of its tokens; in that of the least sure one where they do not add up to it."""
     if "".join(token.text for token in tokens) != text:
-        return Text(text, style=shade(min((token.logprob for token in tokens), default=None)))
-    return Text.assemble(*((token.text, shade(token.logprob)) for token in tokens))
+        return Text(printable(text), style=shade(min((token.logprob for token in tokens), default=None)))
+    return Text.assemble(*((printable(token.text), shade(token.logprob)) for token in tokens))
+
+
+def printable(text: str) -> str:
+    """The text without what would command the terminal."""
+    return "".join(character for character in text if character in "\n\t" or unicodedata.category(character) != "Cc")
 
 
 def shade(logprob: float | None) -> Style:

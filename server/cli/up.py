@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,28 +26,53 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
     file = config or CONFIG
     try:
         settings = read_settings(file, environment)
-        if settings.server.port == 0:
-            raise SettingsError(["server.port: `smallfirst up` needs a port of its own choice: not 0"])
+        refuse_taken_ports(settings)
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
     set_up_logs()
     failures: list[str] = []
     try:
-        asyncio.run(supervise(programs_of(settings, file), settings))
+        asyncio.run(supervise(programs_of(settings, file, environment), settings))
     except* CannotStart as failed:
         failures += map(str, failed.exceptions)
     complain(failures)
     return 1 if failures else 0
 
 
-def programs_of(settings: Settings, file: Path) -> list[Program]:
-    """Each tier's engine, and the gateway told where they are."""
+def refuse_taken_ports(settings: Settings) -> None:
+    """Raise SettingsError where somebody else listens already: its answers would look like ours."""
+    if settings.server.port == 0:
+        raise SettingsError(["server.port: `smallfirst up` needs a port of its own choice: not 0"])
+    wanted = {"server.port": (settings.server.host, settings.server.port)}
+    for name, tier in settings.tiers.items():
+        if tier.engine is not None and tier.engine.port is not None:
+            wanted[f"tiers.{name}.engine.port"] = ("127.0.0.1", tier.engine.port)
+    taken = [
+        f"{key}: somebody listens on {port} already" for key, (host, port) in wanted.items() if is_taken(host, port)
+    ]
+    if taken:
+        raise SettingsError(taken)
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Whether the port cannot be had."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        return True
+    return False
+
+
+def programs_of(settings: Settings, file: Path, environment: Mapping[str, str]) -> list[Program]:
+    """Each tier's engine, and the gateway told where they are; the gateway's keys are not for the engines."""
+    without_ours = {name: value for name, value in environment.items() if not name.startswith(PREFIX)}
     engines = {name: tier.engine for name, tier in settings.tiers.items() if tier.engine is not None}
     found = free_ports(len(engines))
     ports = {name: engine.port or port for (name, engine), port in zip(engines.items(), found, strict=True)}
     programs = [
-        engine_program(name, settings.tiers[name], engine, ports[name], file) for name, engine in engines.items()
+        engine_program(name, settings.tiers[name], engine, ports[name], file, without_ours)
+        for name, engine in engines.items()
     ]
     urls = {
         f"{PREFIX}TIERS__{shouted(name)}__URLS": yaml.safe_dump(
@@ -54,13 +80,15 @@ def programs_of(settings: Settings, file: Path) -> list[Program]:
         )
         for name, port in ports.items()
     }
-    gateway = Program(
-        GATEWAY, (our_command(), "serve", str(file)), f"{gateway_url(settings)}/health", GATEWAY_START_S, urls
-    )
+    command = (our_command(), "serve", str(file))
+    health = f"{gateway_url(settings)}/health"
+    gateway = Program(GATEWAY, command, health, GATEWAY_START_S, {**environment, **urls})
     return [*programs, gateway]
 
 
-def engine_program(name: str, tier: TierSettings, engine: EngineSettings, port: int, file: Path) -> Program:
+def engine_program(
+    name: str, tier: TierSettings, engine: EngineSettings, port: int, file: Path, environment: Mapping[str, str]
+) -> Program:
     """A tier's engine; a path that exists beside the configuration is that one, else the engine resolves it."""
     path = engine.path or tier.model
     beside = file.parent / path
@@ -72,7 +100,9 @@ def engine_program(name: str, tier: TierSettings, engine: EngineSettings, port: 
         args=engine.args,
         executable=engine.executable,
     )
-    return Program(name, command, f"http://127.0.0.1:{port}/health", engine.start_timeout_s, engine.env)
+    return Program(
+        name, command, f"http://127.0.0.1:{port}/health", engine.start_timeout_s, {**environment, **engine.env}
+    )
 
 
 def gateway_url(settings: Settings) -> str:

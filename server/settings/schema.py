@@ -35,7 +35,10 @@ def refuse_no_address(url: str) -> None:
         port = parts.port
     except ValueError:
         port = 0
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+    if parts.username or parts.password:
+        raise ValueError("an address holds a name or password: give a key as api_key")
+    odd = parts.query or parts.fragment or any(character.isspace() for character in url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or odd:
         raise ValueError(f"{url!r} is no http or https address")
     if "/v1" in parts.path:
         raise ValueError(f"{url!r} goes on after the server's address: give it without /v1")
@@ -145,6 +148,7 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     auth: Literal["none"] | None = None
     max_body_bytes: Annotated[int, Field(gt=0)] = 20 * 2**20
+    body_s: Seconds = 60.0
     deadline_s: Seconds = 900.0
     shutdown_s: Seconds = 30.0
 

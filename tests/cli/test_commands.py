@@ -34,7 +34,9 @@ async def test_chat_shows_the_answer_who_gave_it_and_what_it_cost(gateway) -> No
 
     assert code == 0
     assert out.count("yes it is") == 2
-    assert "small (sure, confidence 0.9000, threshold 0.5000); cost 1.6e-05, the final tier alone about 0.00016" in out
+    assert (
+        "small (sure, confidence 0.900000, threshold 0.500000); cost 1.6e-05, the final tier alone about 0.00016" in out
+    )
     assert [message["role"] for message in cascade.small.seen[-1]["messages"]] == ["user", "assistant", "user"]
 
 

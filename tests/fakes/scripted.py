@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -29,6 +30,7 @@ class Script:
     trouble: Trouble = "none"
     pause_s: float = 0.0
     tool_calls: list[dict[str, Any]] | None = None
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
 
     @property
     def words(self) -> list[str]:
@@ -72,6 +74,8 @@ class ScriptedServer:
         self.seen.append(body)
         self.running += 1
         try:
+            if self.script.handler is not None:
+                return await self.script.handler(request)
             return await self._answer(request, body)
         except (asyncio.CancelledError, ConnectionResetError):
             self.left += 1

@@ -22,8 +22,8 @@ async def test_a_sure_draft_is_the_answer(gateway) -> None:
     assert raw.headers["x-smallfirst-mode"] == "threshold"
     assert raw.headers["x-smallfirst-escalated"] == "false"
     assert raw.headers["x-smallfirst-reason"] == "sure"
-    assert raw.headers["x-smallfirst-threshold"] == "0.5000"
-    assert raw.headers["x-smallfirst-confidence"] == "0.9000"
+    assert raw.headers["x-smallfirst-threshold"] == "0.500000"
+    assert raw.headers["x-smallfirst-confidence"] == "0.900000"
     assert raw.headers["x-smallfirst-confidence-of"] == "uncalibrated"
     assert float(raw.headers["x-smallfirst-overhead-ms"]) >= 0
     assert reply.id == f"chatcmpl-{raw.headers['x-request-id']}"
@@ -40,7 +40,7 @@ async def test_an_unsure_draft_is_escalated(gateway) -> None:
     assert raw.headers["x-smallfirst-tier"] == "large"
     assert raw.headers["x-smallfirst-escalated"] == "true"
     assert raw.headers["x-smallfirst-reason"] == "unsure"
-    assert raw.headers["x-smallfirst-confidence"] == "0.2000"
+    assert raw.headers["x-smallfirst-confidence"] == "0.200000"
     assert "logprobs" not in cascade.large.seen[0]
 
 
@@ -129,7 +129,7 @@ async def test_a_request_may_bring_its_own_threshold(gateway) -> None:
     )
 
     assert raw.headers["x-smallfirst-tier"] == "large"
-    assert raw.headers["x-smallfirst-threshold"] == "0.7000"
+    assert raw.headers["x-smallfirst-threshold"] == "0.700000"
 
 
 async def test_a_tier_is_asked_by_its_name(gateway) -> None:
@@ -155,7 +155,7 @@ async def test_of_several_choices_the_least_sure_one_counts(gateway) -> None:
     [
         (Script(""), {}, "empty"),
         (Script("I'm sorry, but I cannot assist with that."), {}, "refused"),
-        (Script(" ".join(["round and round"] * 12)), {}, "looping"),
+        (Script(" ".join(["round and round"] * 20)), {}, "looping"),
         (Script("and then", finish_reason="length"), {}, "cut"),
         (Script("not json"), {"response_format": {"type": "json_object"}}, "malformed"),
         (Script("yes", logprobs=False), {}, "no-evidence"),

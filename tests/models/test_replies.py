@@ -71,7 +71,7 @@ def test_any_json_is_a_delta_or_a_model_error(value) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [(400, CapabilityMiss), (413, CapabilityMiss), (422, CapabilityMiss), (401, Misconfigured), (403, Misconfigured),
-     (404, Misconfigured), (429, Overloaded), (503, Overloaded), (500, Unreachable), (302, Unreachable)],
+     (404, Misconfigured), (429, Overloaded), (503, Overloaded), (500, Unreachable), (302, Misconfigured)],
 )  # fmt: skip
 @pytest.mark.parametrize(
     "body", [b"", b"oops", b'{"error": "Unauthorized"}', b'{"detail": "no"}', b'{"error": {"message": "no"}}', b"[1]"]

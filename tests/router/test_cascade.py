@@ -124,7 +124,7 @@ async def test_the_final_tiers_error_is_raised_and_told() -> None:
         async with aclosing(answer(cascade, PROMPT, events.append)) as parts:
             _ = [part async for part in parts]
 
-    assert Failed("b", "unreachable", "gone") in events
+    assert Failed("b", "unreachable") in events
     assert not any(isinstance(event, Finished) for event in events)
 
 
