@@ -62,7 +62,7 @@ STORY: tuple[Event, ...] = (
     Accepted("small", "sure"),
     Escalated("small", "large", "unsure"),
     Called("large", Usage(10, 3), 0.1),
-    Failed("large", "timeout", "late"),
+    Failed("large", "timeout"),
     Finished("large"),
 )
 
