@@ -6,8 +6,8 @@ import ctypes
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Callable
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import structlog
@@ -68,23 +68,19 @@ class Supervisor:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _run_once(self) -> int:
-        program = self.program
+        # A pipe of our own: asyncio's would keep `wait` waiting for as long as some grandchild holds it open.
+        reading, writing = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *program.command,
-                env=program.environment or None,
-                stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=STDOUT,
-                limit=LINE_BYTES,
-                start_new_session=True,
-                preexec_fn=die_with_parent(),
-            )
+            process = await self._spawn(writing)
         except OSError as missing:
-            raise CannotStart(f"{program.name!r}: {program.command[0]}: {missing.strerror}") from missing
+            os.close(reading)
+            command = self.program.command[0]
+            raise CannotStart(f"{self.program.name!r}: {command}: {missing.strerror}") from missing
+        finally:
+            os.close(writing)
         self._process = process
-        log.info("started", program=program.name, pid=process.pid)
-        forwarding = asyncio.create_task(self._forward(process))
+        log.info("started", program=self.program.name, pid=process.pid)
+        forwarding = asyncio.create_task(self._forward(reading))
         watching = asyncio.create_task(self._watch_health())
         try:
             return await process.wait()
@@ -95,18 +91,28 @@ class Supervisor:
             forwarding.cancel()
             await asyncio.gather(forwarding, watching, return_exceptions=True)
 
-    async def _forward(self, process: Process) -> None:
-        if process.stdout is None:
-            return
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:
-                continue  # a line beyond every sane length is dropped
-            if not line:
-                return
-            with contextlib.suppress(OSError):  # nobody reads: the program must not be held up by that
-                self._print_line(self.program.name, line.decode(errors="replace").rstrip())
+    async def _spawn(self, output: int) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *self.program.command,
+            env=self.program.environment or None,
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+
+    async def _forward(self, reading: int) -> None:
+        async with lines_of(reading) as lines:
+            while True:
+                try:
+                    line = await lines.readline()
+                except ValueError:
+                    continue  # a line beyond every sane length is dropped
+                if not line:
+                    return
+                with contextlib.suppress(OSError):  # nobody reads: the program must not be held up by that
+                    self._print_line(self.program.name, line.decode(errors="replace").rstrip())
 
     async def _watch_health(self) -> None:
         try:
@@ -117,6 +123,19 @@ class Supervisor:
         except TimeoutError:
             log.warning("not healthy in time", program=self.program.name, after_s=self.program.start_timeout_s)
             self.kill()
+
+
+@contextlib.asynccontextmanager
+async def lines_of(reading: int) -> AsyncIterator[asyncio.StreamReader]:
+    """The reading end of a pipe, line by line; closed at the end."""
+    lines = asyncio.StreamReader(limit=LINE_BYTES)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(reading, "rb")
+    )
+    try:
+        yield lines
+    finally:
+        pipe.close()
 
 
 async def answers(url: str) -> None:

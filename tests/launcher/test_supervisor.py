@@ -62,6 +62,22 @@ async def test_a_program_that_dies_is_started_again() -> None:
     await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_program_whose_child_holds_its_output_open_is_started_again() -> None:
+    (port,) = free_ports(1)
+    lines: list[str] = []
+    sleeper = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    code = f"{sleeper}\nimport os; print('pid', os.getpid(), flush=True)\n{HEALTHY}"
+    supervisor = Supervisor(program(code, str(port), port=port), print_line=lambda _name, line: lines.append(line))
+    running = asyncio.create_task(supervisor.run())
+    await supervisor.healthy.wait()
+
+    os.kill(int(next(line for line in lines if line.startswith("pid")).split()[1]), signal.SIGKILL)
+
+    await until(lambda: sum(line.startswith("pid") for line in lines) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_stopping_leaves_nothing_behind_not_even_what_ignores_it() -> None:
     lines: list[str] = []
     supervisor = Supervisor(program(WITH_A_CHILD), print_line=lambda _name, line: lines.append(line), stop_s=0.5)
