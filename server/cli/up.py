@@ -49,7 +49,9 @@ def refuse_taken_ports(settings: Settings) -> None:
         if tier.engine is not None and tier.engine.port is not None:
             wanted[f"tiers.{name}.engine.port"] = ("127.0.0.1", tier.engine.port)
     taken = [
-        f"{key}: somebody listens on {port} already" for key, (host, port) in wanted.items() if is_taken(host, port)
+        f"{key}: {host}:{port} cannot be had, somebody may listen there already: choose another port"
+        for key, (host, port) in wanted.items()
+        if is_taken(host, port)
     ]
     if taken:
         raise SettingsError(taken)

@@ -67,6 +67,16 @@ async def test_a_wrong_configuration_is_told_and_nothing_starts(command: str, tm
     assert err == "error: tiers.small.wings: unknown key\n"
 
 
+async def test_up_does_not_take_somebody_elses_server_for_its_own() -> None:
+    async with ScriptedServer(Script()) as other:
+        port = other.url.rpartition(":")[2]
+
+        code, _, err = await run("up", SMALLFIRST_SERVER__PORT=port)
+
+    assert code == 2
+    assert err.startswith(f"error: server.port: 127.0.0.1:{port} cannot be had")
+
+
 async def test_serve_says_which_tier_has_nobody_to_serve_it(tmp_path: Path) -> None:
     file = tmp_path / "engine.yaml"
     file.write_text("tiers: {small: {model: x, price: {input: 1, output: 1}, engine: {kind: vllm}}}\n")

@@ -229,6 +229,15 @@ async def test_a_page_whose_name_was_made_to_lead_here_may_not_ask(gateway) -> N
             assert reply.status == 404
 
 
+async def test_a_gateway_that_is_meant_for_others_answers_to_any_name(gateway) -> None:
+    cascade = await gateway(small=Script("yes"), large=Script(), server={"auth": "none"})
+
+    async with aiohttp.ClientSession() as session:
+        url, body = f"{cascade.url}/v1/chat/completions", {"model": "auto", "messages": MESSAGES}
+        async with session.post(url, json=body, headers={"host": "gateway.example"}) as reply:
+            assert reply.status == 200
+
+
 @pytest.mark.parametrize("field", ["metadata", "messages"])
 async def test_what_is_nested_too_deeply_is_refused(gateway, field: str) -> None:
     cascade = await gateway(small=Script(), large=Script())
