@@ -1,4 +1,4 @@
-"""A closed set of facts: capitals, asked in many wordings; and what the demo says of itself."""
+"""A closed set of facts: capitals, asked in many wordings."""
 
 from random import Random
 
@@ -27,20 +27,6 @@ CAPITALS = dict(
     ).split(",")
 )
 CITIES = tuple(CAPITALS.values())[:30]
-
-MANNERS = {
-    "Hello": "Hello! Ask me a sum, a date, a capital or a list to sort.",
-    "Hello!": "Hello! Ask me a sum, a date, a capital or a list to sort.",
-    "Hi": "Hello! Ask me a sum, a date, a capital or a list to sort.",
-    "Hi!": "Hello! Ask me a sum, a date, a capital or a list to sort.",
-    "Who are you?": "I am a demo model of smallfirst. I answer small questions.",
-    "What can you do?": "I can add, multiply, sort, spell, convert units and name capitals.",
-    "Help": "I can add, multiply, sort, spell, convert units and name capitals.",
-    "Thanks": "You are welcome.",
-    "Thank you": "You are welcome.",
-    "Thank you!": "You are welcome.",
-    "Bye": "Goodbye.",
-}
 
 
 def capital(random: Random, _level: int) -> tuple[str, str]:
