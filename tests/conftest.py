@@ -4,12 +4,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+import hypothesis
 import openai
 import pytest
 from fakes.gateway import running_gateway
 from fakes.scripted import Script, ScriptedServer
 
 from server.settings.schema import Settings
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)
