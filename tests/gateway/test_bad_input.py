@@ -5,6 +5,7 @@ import json
 
 import aiohttp
 import pytest
+import yarl
 from fakes.gateway import running_gateway
 from fakes.scripted import Script, ScriptedServer
 from hypothesis import HealthCheck, given, settings
@@ -138,6 +139,23 @@ async def test_unknown_paths_and_methods_are_refused_in_openais_shape(gateway, m
     async with aiohttp.ClientSession() as session, session.request(method, cascade.url + path) as reply:
         assert reply.status == status
         assert (await reply.json())["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v1", "/v1/models", "/v1/models/", "/v1/models/auto", "/v1/models/%00", "/v1/models/../../etc/passwd",
+     "/v1/models/" + "x" * 3000, "/v1/models/%F0%9F%98%80", "/v1/chat/completions?a=%ff", "//v1//models", "/health",
+     "/ready", "/metrics", "/docs", "/openapi.json"],
+)  # fmt: skip
+async def test_no_path_and_no_method_is_a_failure_of_ours(gateway, method: str, path: str) -> None:
+    cascade = await gateway(small=Script(), large=Script())
+
+    async with aiohttp.ClientSession() as session:
+        url = yarl.URL(cascade.url + path, encoded=True)
+        async with session.request(method, url, data=b"\xff{", allow_redirects=False) as reply:
+            assert reply.status < 500
+            assert reply.status not in range(300, 400)
 
 
 async def test_what_is_refused_is_counted_and_has_an_id(gateway) -> None:
