@@ -40,7 +40,7 @@ class Piece:
         message = self.message
         texts = (
             message.get("content"),
-            message.get("reasoning") or message.get("reasoning_content"),
+            reasoning_of(message),
             message.get("refusal"),
         )
         calls = [call.get("function") or {} for call in message.get("tool_calls") or ()]
@@ -129,12 +129,17 @@ def choice_of(pieces: list[Piece]) -> Choice:
     messages = [piece.message for piece in pieces]
     return Choice(
         text="".join(message.get("content") or "" for message in messages),
-        reasoning="".join(message.get("reasoning") or message.get("reasoning_content") or "" for message in messages),
+        reasoning="".join(map(reasoning_of, messages)),
         refusal="".join(message.get("refusal") or "" for message in messages),
         tool_calls=tool_calls_of(messages),
         tokens=tuple(token for piece in pieces for token in piece.tokens),
         finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
     )
+
+
+def reasoning_of(message: WireMessage) -> str:
+    """What the model thought aloud, under either of the names that servers give it."""
+    return message.get("reasoning") or message.get("reasoning_content") or ""
 
 
 def tool_calls_of(messages: list[WireMessage]) -> tuple[ToolCall, ...]:

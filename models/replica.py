@@ -15,13 +15,12 @@ from models.answer import Delta, Finish
 from models.errors import BadReply, Disconnected, TimedOut, Unreachable
 from models.parsing import delta_of, error_of, finish_of
 from models.prompt import Prompt
-from models.sse import EventReader
+from models.sse import DONE, EventReader
 from models.wire import WireReply
 
 MAX_REPLY_BYTES = 32 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10
 ERROR_BODY_S = 2.0
-DONE = b"[DONE]"
 
 Dialect = Literal["vllm", "openai"]
 

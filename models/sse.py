@@ -3,6 +3,7 @@
 from models.errors import BadReply
 
 MAX_EVENT_BYTES = 16 * 2**20
+DONE = b"[DONE]"  # the data of the last event, in OpenAI's streams
 
 
 class EventReader:

@@ -11,8 +11,7 @@ def evidence_of(choice: Choice, prompt: Prompt) -> tuple[Token, ...] | EvidenceR
     """The answer's own tokens, less those that a grammar forced.
 
     `no-evidence` where the model sent no log-probabilities, or its reasoning's alone, or those of less than half of the
-    answer; `degenerate-evidence` where
-    they cannot be told apart or are no numbers: a score of these would be a constant.
+    answer; `degenerate-evidence` where they are all zero or are no numbers: a score of these would be a constant.
     """
     tokens = choice.answer_tokens
     if not tokens or 2 * sum(len(token.text) for token in tokens) < len(choice.text):

@@ -154,11 +154,11 @@ async def metrics(request: Request) -> Response:
 
 def request_id_of(request: Request) -> str:
     """The client's own `x-request-id` where it is a plain one, else a new one."""
-    if not hasattr(request.state, "request_id"):
-        given = request.headers.get("x-request-id", "")
-        request.state.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    found: str = request.state.request_id
-    return found
+    given = request.headers.get("x-request-id", "")
+    if REQUEST_ID.fullmatch(given):
+        return given
+    made: str = request.scope.setdefault("smallfirst.request_id", uuid.uuid4().hex)
+    return made
 
 
 def refuse_foreign_host(request: Request) -> None:

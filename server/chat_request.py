@@ -8,15 +8,16 @@ from itertools import takewhile
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.prompt import Prompt
 from server.errors import RequestError
+from server.headers import PREFIX
+from server.modes import refuse_mode_to_come
 from server.wording import plain
 
 OURS = "smallfirst"
-MODE_HEADER = "x-smallfirst-mode"
-MODES_TO_COME = ("exact", "certified")
+MODE_HEADER = PREFIX + "mode"
 
 Object = dict[str, object]
 MAX_DEPTH = 250  # deeper JSON can be read, but not written again
@@ -55,15 +56,8 @@ class Controls(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    mode: Literal["threshold"] | None = None
+    mode: Annotated[Literal["threshold"] | None, BeforeValidator(refuse_mode_to_come)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _mode_is_served(cls, mode: object) -> object:
-        if mode in MODES_TO_COME:
-            raise ValueError(f"mode {mode!r} is not served yet: use 'threshold'")
-        return mode
 
 
 class ChatRequest(Wire):
@@ -135,16 +129,16 @@ def read_chat_request(body: bytes, *, mode_header: str | None, request_id: str) 
     return Asked(request.model, Prompt(theirs, request_id), controls)
 
 
-def is_too_deep(value: object) -> bool:
-    """Whether a JSON value is nested deeper than it could be written again."""
-    level: list[object] = [value]
+def is_too_deep(fields: Object) -> bool:
+    """Whether a JSON object is nested deeper than it could be written again."""
+    level: list[Object | list[object]] = [fields]
     for _ in range(MAX_DEPTH):
         if not level:
             return False
         level = [
             inner
             for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, dict | list)
         ]
     return bool(level)

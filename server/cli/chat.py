@@ -17,12 +17,10 @@ from rich.text import Text
 from models.answer import Token
 from models.errors import ModelError
 from models.parsing import delta_of, message_of
-from models.sse import EventReader
-from models.wire import JsonObject
+from models.sse import DONE, EventReader
 from router.scorers import probability
 from server.headers import PREFIX
 
-DONE = b"[DONE]"
 SHADES = ((0.9, "green"), (0.6, "yellow"), (0.0, "red"))
 
 
@@ -110,7 +108,7 @@ async def first_model(url: str) -> str:
 async def show_answer(console: Console, conversation: Conversation) -> str:
     """Print an answer as it comes, then where it came from; returns its text."""
     said: list[str] = []
-    usage: JsonObject | None = None
+    usage: Mapping[str, object] | None = None
     headers = {"content-type": "application/json"}
     try:
         async with (
@@ -122,7 +120,7 @@ async def show_answer(console: Console, conversation: Conversation) -> str:
             async with aclosing(events_of(reply)) as events:
                 async for event in events:
                     delta = delta_of(event, 0.0)
-                    usage = orjson.loads(event).get("usage") or usage
+                    usage = delta.reply.get("usage") or usage
                     for piece in delta.pieces:
                         text = piece.message.get("content") or ""
                         said.append(text)
@@ -165,7 +163,7 @@ def shade(logprob: float | None) -> Style:
     return Style(color=next(colour for least, colour in SHADES if sure >= least))
 
 
-def story(known: Mapping[str, str], usage: JsonObject | None) -> str:
+def story(known: Mapping[str, str], usage: Mapping[str, object] | None) -> str:
     """One line: who answered and why, and the cost beside the final tier's."""
     parts = [f"{known.get(PREFIX + 'tier')} ({known.get(PREFIX + 'reason')}"]
     if PREFIX + "confidence" in known:

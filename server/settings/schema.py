@@ -5,13 +5,23 @@ from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from models.launcher.program import EngineKind, Flag
 from models.replica import Dialect
 from router.events import CheckReason
 from router.policy import OnMissingEvidence
 from router.scorers import ScorerName
+from server.modes import refuse_mode_to_come
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -122,7 +132,7 @@ class CascadeSettings(Section):
 
     tiers: Annotated[tuple[str, ...], Field(min_length=2)]
     threshold: Annotated[float, Field(ge=0, le=1)]
-    mode: Literal["threshold"] = "threshold"
+    mode: Annotated[Literal["threshold"], BeforeValidator(refuse_mode_to_come)] = "threshold"
     scorer: ScorerName = "mean-logprob"
     checks: tuple[CheckReason, ...] = ("empty", "malformed", "cut", "refused", "looping")
     on_missing_evidence: OnMissingEvidence = "escalate"
@@ -132,13 +142,6 @@ class CascadeSettings(Section):
     @classmethod
     def _list_to_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _mode_is_served(cls, mode: object) -> object:
-        if mode in ("exact", "certified"):
-            raise ValueError(f"mode {mode!r} is not served yet: use 'threshold'")
-        return mode
 
 
 class ServerSettings(Section):
