@@ -54,6 +54,11 @@ def refuse_no_address(url: str) -> None:
         raise ValueError(f"{url!r} goes on after the server's address: give it without /v1")
 
 
+def frozen(value: object) -> object:
+    """A list as a tuple; YAML has lists alone."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Section(BaseModel):
     """A part of the configuration: strict, frozen, and without unknown keys."""
 
@@ -93,16 +98,11 @@ class TierSettings(Section):
 
     model: Annotated[str, StringConstraints(min_length=1)]
     price: PriceSettings
-    urls: tuple[str, ...] = ()
+    urls: Annotated[tuple[str, ...], BeforeValidator(frozen)] = ()
     engine: EngineSettings | None = None
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     dialect: Dialect = "vllm"
     limits: LimitSettings = LimitSettings()
-
-    @field_validator("urls", mode="before")
-    @classmethod
-    def _list_to_tuple(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
 
     @field_validator("urls")
     @classmethod
@@ -130,18 +130,19 @@ class StreamSettings(Section):
 class CascadeSettings(Section):
     """Which tiers answer to the cascade's name, in which order, and when a draft is good enough."""
 
-    tiers: Annotated[tuple[str, ...], Field(min_length=2)]
+    tiers: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(frozen)]
     threshold: Annotated[float, Field(ge=0, le=1)]
     mode: Annotated[Literal["threshold"], BeforeValidator(refuse_mode_to_come)] = "threshold"
     scorer: ScorerName = "mean-logprob"
-    checks: tuple[CheckReason, ...] = ("empty", "malformed", "cut", "refused", "looping")
+    checks: Annotated[tuple[CheckReason, ...], BeforeValidator(frozen)] = (
+        "empty",
+        "malformed",
+        "cut",
+        "refused",
+        "looping",
+    )
     on_missing_evidence: OnMissingEvidence = "escalate"
     stream: StreamSettings = StreamSettings()
-
-    @field_validator("tiers", "checks", mode="before")
-    @classmethod
-    def _list_to_tuple(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
 
 
 class ServerSettings(Section):
