@@ -26,13 +26,30 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Speculation:
+    """Tokens of a draft that an engine verified for one answer, over its steps: `proposed` to it, `accepted` by it;
+    at most `at_once` in a step. A token that was rejected is counted again where it is proposed again."""
+
+    proposed: int
+    accepted: int
+    steps: int
+    at_once: int
+
+    @property
+    def rate(self) -> float:
+        """The token acceptance rate, 0 to 1; nothing proposed counts as nothing accepted."""
+        return self.accepted / self.proposed if self.proposed else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """What one delta adds to one choice."""
+    """What one delta adds to one choice; `token_ids` only where they were asked for and the server knows them."""
 
     index: int
     message: WireMessage
     tokens: tuple[Token, ...] = ()
     finish_reason: str | None = None
+    token_ids: tuple[int, ...] = ()
 
     @property
     def characters(self) -> int:
@@ -64,12 +81,15 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; and
-    the chunk of a stream that brought the report."""
+    """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; the
+    chunk of a stream that brought the report; what came of a draft that the server verified, where it says so; and the
+    fingerprint of the tokenizer that the answer's token ids belong to, where it is known."""
 
     usage: Usage | None
     reported: WireUsage | None = None
     chunk: WireReply | None = None
+    speculation: Speculation | None = None
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +110,7 @@ class Choice:
     tool_calls: tuple[ToolCall, ...]
     tokens: tuple[Token, ...]
     finish_reason: str | None
+    token_ids: tuple[int, ...] = ()
 
     @property
     def answer_tokens(self) -> tuple[Token, ...]:
@@ -134,6 +155,7 @@ def choice_of(pieces: list[Piece]) -> Choice:
         tool_calls=tool_calls_of(messages),
         tokens=tuple(token for piece in pieces for token in piece.tokens),
         finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
+        token_ids=tuple(token_id for piece in pieces for token_id in piece.token_ids),
     )
 
 

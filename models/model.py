@@ -10,6 +10,11 @@ from models.prompt import Prompt
 class Model(Protocol):
     """Something that answers prompts."""
 
+    @property
+    def takes_handover(self) -> bool:
+        """Whether it makes use of a draft that it is handed, just now."""
+        ...
+
     def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish; a prompt that does not stream gets its answer as one delta.
 

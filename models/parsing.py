@@ -8,7 +8,7 @@ import json
 
 import orjson
 
-from models.answer import Delta, Finish, Piece, Token, Usage
+from models.answer import Delta, Finish, Piece, Speculation, Token, Usage
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
 from models.wire import WireChoice, WireMessage, WireReply, WireToolCall, WireUsage
 
@@ -59,7 +59,11 @@ def piece_of(choice: WireChoice) -> Piece:
     )
     finish_reason = choice.get("finish_reason")
     return Piece(
-        int(choice.get("index") or 0), message, tokens, None if finish_reason is None else text_of(finish_reason)
+        int(choice.get("index") or 0),
+        message,
+        tokens,
+        None if finish_reason is None else text_of(finish_reason),
+        tuple(map(int, choice.get("token_ids") or ())),
     )
 
 
@@ -94,15 +98,40 @@ def logprob_of(value: float) -> float:
     return min(float(value), 0.0)
 
 
-def finish_of(reported: WireUsage | None, chunk: WireReply | None = None) -> Finish:
-    """The end of an answer, with what the server last said of its tokens; nothing where that makes no sense."""
-    if not reported:
-        return Finish(None, chunk=chunk)
+def finish_of(reporting: WireReply, *, streamed: bool) -> Finish:
+    """The end of an answer, from the reply or chunk with the server's report; without what makes no sense in it."""
+    reported = reporting.get("usage")
+    usage = usage_of(reported)
+    return Finish(
+        usage,
+        reported if usage else None,
+        reporting if streamed else None,
+        speculation_of(reporting),
+    )
+
+
+def usage_of(reported: WireUsage | None) -> Usage | None:
+    """The tokens that a server counted."""
     try:
-        usage = Usage(int(reported["prompt_tokens"]), int(reported.get("completion_tokens") or 0))
+        usage = Usage(int((reported or {})["prompt_tokens"]), int((reported or {}).get("completion_tokens") or 0))
     except NOT_A_REPLY:
-        return Finish(None, chunk=chunk)
-    return Finish(usage, reported, chunk) if min(usage.prompt_tokens, usage.completion_tokens) >= 0 else Finish(None)
+        return None
+    return usage if min(usage.prompt_tokens, usage.completion_tokens) >= 0 else None
+
+
+def speculation_of(reply: WireReply) -> Speculation | None:
+    """What a server says of the draft that it verified; None where it verified none."""
+    try:
+        told = (reply.get("metrics") or {}).get("speculative_decoding") or {}
+        speculation = Speculation(
+            proposed=int(told["num_draft_tokens"]),
+            accepted=int(told["num_accepted_draft_tokens"]),
+            steps=int(told["num_spec_steps"]),
+            at_once=int(told["num_spec_tokens"]),
+        )
+    except NOT_A_REPLY:
+        return None
+    return speculation if 0 <= speculation.accepted <= speculation.proposed and speculation.proposed else None
 
 
 def error_of(status: int, received: bytes, retry_after: str | None) -> ModelError:

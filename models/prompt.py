@@ -2,18 +2,44 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
+from models.handover.contract import KEY as DRAFT_KEY
 from models.wire import Json, JsonObject
+
+CONVERSATION_CHARACTERS = 4096
+SPECULATION_REFUSES = ("min_p", "logit_bias", "logprob_token_ids")
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A finished draft for another model's engine to verify: its text, and its token ids under the tokenizer of that
+    fingerprint; no ids, or None, where they are not known."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    tokenizer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The beginning of an answer that is to be gone on with: the prompt's token ids, and those written so far."""
+
+    prompt_token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """The client's own fields, never changed. `alternatives` is how many likely tokens a scorer needs beside each
-    sampled one; None where nothing will be scored."""
+    sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had."""
 
     fields: Mapping[str, Json]
     request_id: str
     alternatives: int | None = None
+    identified: bool = False
+    handover: Handover | None = None
+    written: Written | None = None
 
     @property
     def streams(self) -> bool:
@@ -45,7 +71,7 @@ class Prompt:
     @property
     def length_limit(self) -> int | None:
         """How many tokens the client lets an answer have, if it said."""
-        limits = (self.fields.get(name) for name in ("max_completion_tokens", "max_tokens"))
+        limits = (self.fields.get(name) for name in LENGTH_LIMITS)
         return next((limit for limit in limits if isinstance(limit, int)), None)
 
     @property
@@ -62,22 +88,103 @@ class Prompt:
         free = self.fields.get("tool_choice") in (None, "auto", "none")
         return constrained_format or not free or self.fields.get("structured_outputs") is not None
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is always taken; a server's own default may sample."""
+        return self.fields.get("temperature") == 0
+
+    @property
+    def bars_speculation(self) -> str | None:
+        """The first field that an engine which speculates cannot take; some would not survive it."""
+        return next((name for name in SPECULATION_REFUSES if self.fields.get(name)), None)
+
+    @property
+    def predicted(self) -> str | None:
+        """The answer as the client predicts it (OpenAI's `prediction`)."""
+        prediction = self.fields.get("prediction")
+        return texts_of(prediction.get("content")) if isinstance(prediction, dict) else None
+
+    @property
+    def conversation(self) -> bytes:
+        """What all turns of one conversation share, as a hash: its beginning, up to the user's first word."""
+        messages = self.fields.get("messages")
+        told: list[str] = []
+        for message in messages if isinstance(messages, list) else ():
+            if isinstance(message, dict):
+                told.append(f"{message.get('role')}:{texts_of(message.get('content'))[:CONVERSATION_CHARACTERS]}")
+                if message.get("role") == "user":
+                    break
+        return blake2b("\0".join(told).encode(errors="replace"), digest_size=8).digest()
+
     def scored(self, alternatives: int) -> "Prompt":
         """The same prompt, with log-probabilities of each token and its likeliest `alternatives`."""
-        return replace(self, alternatives=alternatives)
+        return replace(self, alternatives=alternatives, identified=True)
 
-    def body(self, model: str, *, token_ids: bool) -> JsonObject:
-        """The request as `model`'s server gets it: the client's fields, and the evidence and usage that we need."""
+    def drafted(self) -> "Prompt":
+        """The same prompt, with the token ids of the answer."""
+        return replace(self, identified=True)
+
+    def handing_over(self, handover: Handover | None) -> "Prompt":
+        """The same prompt, with a draft for the engine to verify; the client's own prediction goes before it."""
+        predicted = self.predicted
+        return replace(self, handover=handover if predicted is None else Handover(predicted))
+
+    def going_on(self, written: Written) -> "Prompt":
+        """The same prompt, with the beginning of the answer written already."""
+        return replace(self, written=written, handover=None)
+
+    def body(self, model: str, *, extras: bool, draft: tuple[int, ...] = ()) -> JsonObject:
+        """The request as `model`'s server gets it: the client's fields, and the evidence and usage that we need.
+        `extras`: the server knows those of vLLM; `draft`: the token ids that it is to verify."""
         body = {**self.fields, "model": model}
+        if extras:
+            body = for_vllm(body, draft)
+            if self.identified:
+                body["return_token_ids"] = True
         if self.alternatives is not None:
             body["logprobs"] = True
             body["top_logprobs"] = max(self.alternatives, self.top_logprobs)
-            if token_ids:
-                body["return_token_ids"] = True
         if self.streams:
             options = self.fields.get("stream_options")
             body["stream_options"] = {
                 **(options if isinstance(options, dict) else {}),
                 "include_usage": True,
             }
-        return body
+        return body if self.written is None else gone_on(body, self.written)
+
+
+LENGTH_LIMITS = ("max_completion_tokens", "max_tokens")
+NOT_FOR_CLIENTS = ("kv_transfer_params", "prediction")
+
+
+def for_vllm(body: JsonObject, draft: tuple[int, ...]) -> JsonObject:
+    """The body less what only we may say to an engine (the prompt as token ids, drafts), and with our draft."""
+    body = {name: value for name, value in body.items() if name not in NOT_FOR_CLIENTS}
+    extra = body.pop("vllm_xargs", None)
+    kept: JsonObject = (
+        {name: value for name, value in extra.items() if name != DRAFT_KEY} if isinstance(extra, dict) else {}
+    )
+    if draft:
+        kept[DRAFT_KEY] = list(draft)
+    if kept or not isinstance(extra, dict | None):
+        body["vllm_xargs"] = kept or extra
+    return body
+
+
+def gone_on(body: JsonObject, written: Written) -> JsonObject:
+    """The body of a request for the rest of an answer: vLLM takes the prompt as token ids and renders nothing."""
+    body["kv_transfer_params"] = {"prompt_token_ids": [*written.prompt_token_ids, *written.token_ids]}
+    for name in LENGTH_LIMITS:
+        limit = body.get(name)
+        if isinstance(limit, int):
+            body[name] = limit - len(written.token_ids)
+    return body
+
+
+def texts_of(content: Json) -> str:
+    """The text of a message's content: itself, or its text parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else ()
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return "".join(text for text in texts if isinstance(text, str))

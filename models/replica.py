@@ -1,179 +1,141 @@
-"""One OpenAI-compatible server, over HTTP. Knows nothing of the other replicas of its tier."""
+"""One server of a tier: what it is asked, and what is known of it. Knows nothing of the tier's other servers."""
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
 
 import aiohttp
-import orjson
 
+from models.abilities import IDLE, UNKNOWN
+from models.acceptance import Acceptance
 from models.answer import Delta, Finish
-from models.errors import BadReply, Disconnected, TimedOut, Unreachable
-from models.parsing import delta_of, error_of, finish_of
+from models.breaker import Breaker
+from models.calling import Caller
+from models.endpoint import Endpoint, Limits
+from models.errors import CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
+from models.handover.contract import MAX_DRAFT_TOKENS
+from models.probing import Door, find_abilities, find_load, tokens_of, with_models
 from models.prompt import Prompt
-from models.sse import DONE, EventReader
-from models.wire import WireReply
+from models.wire import JsonObject
 
-MAX_REPLY_BYTES = 32 * 2**20
-MAX_ERROR_BYTES = 64 * 2**10
-ERROR_BODY_S = 2.0
-
-Dialect = Literal["vllm", "openai"]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a server may take, in seconds. `first_token_s` and `idle_s` are for streams; an answer in one piece
-    has `total_s` alone."""
-
-    connect_s: float = 2.0
-    first_token_s: float = 60.0
-    idle_s: float = 30.0
-    total_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a server is and how to talk to it: the model's name there, our key, and whose extras it knows."""
-
-    url: str
-    model: str
-    api_key: str | None = None
-    dialect: Dialect = "vllm"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What every request to this server carries."""
-        headers = {"content-type": "application/json"}
-        if self.api_key is not None:
-            headers["authorization"] = f"Bearer {self.api_key}"
-        return headers
+PROBE_S = 10.0
+FULL_S = 1
+CHARACTERS_PER_TOKEN = 8
 
 
 class Replica:
-    """A server of a tier; `running` is how many of our requests it is working on."""
+    """A server of a tier, and what is known of it. `running` is how many of our requests it is working on, `others`
+    how many of anyone else's it had when it was last asked."""
 
     def __init__(self, endpoint: Endpoint, *, session: aiohttp.ClientSession, limits: Limits) -> None:
         self.endpoint = endpoint
+        self.abilities = UNKNOWN
+        self.load = IDLE
+        self.acceptance = Acceptance()
+        self.breaker = Breaker()
         self.running = 0
-        self._session = session
-        self._limits = limits
+        self.others = 0
+        self._full_until_s = 0.0
+        self._caller = Caller(endpoint, session, limits)
+        self._door = Door(session, endpoint, PROBE_S)
+        self._alive_within_s = limits.connect_s
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it said a moment ago that it has no room."""
+        return time.monotonic() < self._full_until_s
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether it is awake, and its failures do not speak against it."""
+        return self.breaker.lets_through and not self.load.asleep
+
+    def takes(self, prompt: Prompt) -> bool:
+        """Whether nothing that is known of it speaks against the request."""
+        models = self.abilities.models
+        serves = not models or self.endpoint.model in models
+        return serves and not (self.abilities.speculates and prompt.bars_speculation)
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """As `Model.generate`, by this server or not at all."""
-        first_by_s = asyncio.get_running_loop().time() + self._limits.first_token_s
         self.running += 1
+        self.breaker.sent()
         try:
-            async with self._posted(prompt, first_by_s) as reply:
-                read = self._stream(reply, first_by_s) if prompt.streams else self._whole(reply)
-                async with aclosing(read) as pieces:
-                    async for piece in pieces:
-                        yield piece
+            async with aclosing(self._answer(prompt)) as parts:
+                async for part in parts:
+                    self.breaker.succeeded()
+                    yield self._learned(part) if isinstance(part, Finish) else part
+        except ModelError as error:
+            self._blame(error)
+            raise
         finally:
             self.running -= 1
+            self.breaker.given_up()
 
     async def is_up(self) -> bool:
         """Whether the server answers at all."""
-        url = f"{self.endpoint.url}/v1/models"
-        limit = aiohttp.ClientTimeout(total=self._limits.connect_s)
         try:
-            async with self._session.get(
-                url, headers=self.endpoint.headers, timeout=limit, allow_redirects=False
-            ) as reply:
-                return reply.status < 500
+            await self._list(within_s=self._alive_within_s)
         except (aiohttp.ClientError, TimeoutError):
             return False
+        return True
 
-    @asynccontextmanager
-    async def _posted(self, prompt: Prompt, first_by_s: float) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
-        endpoint = self.endpoint
-        body = orjson.dumps(prompt.body(endpoint.model, token_ids=endpoint.dialect == "vllm"))
-        limits = self._limits
-        timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
-        headers = {**endpoint.headers, "x-request-id": prompt.request_id}
+    async def probe(self) -> None:
+        """Find out what the server can do and how busy it is; one that cannot be reached is asked all anew later."""
         try:
-            async with asyncio.timeout_at(first_by_s if prompt.streams else None):
-                posted = await self._session.post(
-                    f"{endpoint.url}/v1/chat/completions",
-                    data=body, headers=headers, timeout=timeout, allow_redirects=False,
-                )  # fmt: skip
-        except TimeoutError as late:
-            raise TimedOut(f"{endpoint.url} took longer than its limits allow") from late
-        except aiohttp.ClientConnectorError as failed:
-            raise Unreachable(f"{endpoint.url}: {type(failed).__name__}") from failed
-        except aiohttp.ClientError as failed:
-            raise Disconnected(f"{endpoint.url}: {type(failed).__name__}") from failed
+            await self._list(within_s=PROBE_S)
+            if self.endpoint.dialect == "vllm":
+                await self._probe_vllm()
+        except TimeoutError:
+            return  # it may just be busy: the limits of requests will tell
+        except aiohttp.ClientError:
+            self.abilities, self.load, self.others = UNKNOWN, IDLE, 0
+            self.breaker.failed(lost=True)
+
+    async def _list(self, *, within_s: float) -> None:
+        listed = await self._door.listed(within_s=within_s)
+        self.breaker.found_alive()
+        self.abilities = with_models(self.abilities, listed, self.endpoint.model)
+
+    async def _probe_vllm(self) -> None:
+        if self.abilities.speculation is None:
+            self.abilities = await find_abilities(self._door, self.abilities)
+        self.load = await find_load(self._door)
+        self.others = max(0, self.load.running + self.load.waiting - self.running)
+
+    def _blame(self, error: ModelError) -> None:
+        match error:
+            case CapabilityMiss() | Misconfigured():
+                self.breaker.succeeded()
+            case Overloaded():
+                self.breaker.succeeded()
+                self._full_until_s = time.monotonic() + (error.retry_after_s or FULL_S)
+            case _:
+                self.breaker.failed(lost=isinstance(error, Unreachable))
+
+    def _learned(self, finish: Finish) -> Finish:
+        if finish.speculation is not None:
+            self.acceptance.learn(finish.speculation)
+        return replace(finish, tokenizer=self.abilities.tokenizer)
+
+    async def _answer(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        draft = await self._draft_ids(prompt)
+        body = prompt.body(self.endpoint.model, extras=self.endpoint.dialect == "vllm", draft=draft)
+        async with aclosing(self._caller.answer(body, prompt.request_id)) as parts:
+            async for part in parts:
+                yield part
+
+    async def _draft_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """The handed draft in this server's own tokens; none where it takes no drafts, or cannot say."""
+        handover = prompt.handover
+        if handover is None or self.abilities.speculation != "handover":
+            return ()
+        if handover.token_ids and handover.tokenizer == self.abilities.tokenizer:
+            return handover.token_ids[:MAX_DRAFT_TOKENS]
+        text = handover.text[: MAX_DRAFT_TOKENS * CHARACTERS_PER_TOKEN]
+        body: JsonObject = {"model": self.endpoint.model, "prompt": text, "add_special_tokens": False}
         try:
-            async with posted as reply:
-                if reply.status != 200:
-                    raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"))
-                yield reply
-        except TimeoutError as late:
-            raise TimedOut(f"{endpoint.url} took longer than its limits allow") from late
-        except aiohttp.ClientError as failed:
-            raise Unreachable(f"{endpoint.url}: {type(failed).__name__}") from failed
-
-    async def _whole(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finish]:
-        received = bytearray()
-        async for part in reply.content.iter_any():
-            received += part
-            if len(received) > MAX_REPLY_BYTES:
-                raise BadReply(f"{self.endpoint.url} sent more than {MAX_REPLY_BYTES} bytes")
-        delta = delta_of(bytes(received), time.perf_counter())
-        if not delta.pieces:
-            raise BadReply(f"{self.endpoint.url} sent a reply without choices")
-        yield delta
-        yield finish_of(delta.reply.get("usage"))
-
-    async def _stream(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[Delta | Finish]:
-        reporting: WireReply | None = None
-        finished = False
-        async with aclosing(self._events(reply, first_by_s)) as events:
-            async for event, received_s in events:
-                if event == DONE:
-                    break
-                delta = delta_of(event, received_s)
-                if delta.reply.get("usage"):
-                    reporting = delta.reply
-                finished = finished or any(piece.finish_reason for piece in delta.pieces)
-                if delta.pieces:
-                    yield delta
-        if not finished:
-            raise BadReply(f"{self.endpoint.url} ended a stream in the middle of an answer")
-        yield finish_of(reporting.get("usage"), reporting) if reporting else Finish(None)
-
-    async def _events(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[tuple[bytes, float]]:
-        """Each event's data and when it came; comments keep an answer that has begun alive, and do not begin it."""
-        reader = EventReader()
-        loop = asyncio.get_running_loop()
-        begun = False
-        total_bytes = 0
-        while True:
-            async with asyncio.timeout_at(loop.time() + self._limits.idle_s if begun else first_by_s):
-                received = await reply.content.readany()
-            if not received:
-                return
-            received_s = time.perf_counter()
-            total_bytes += len(received)
-            if total_bytes > MAX_REPLY_BYTES:
-                raise BadReply(f"{self.endpoint.url} sent more than {MAX_REPLY_BYTES} bytes")
-            for event in reader.feed(received):
-                begun = True
-                yield event, received_s
-
-
-async def error_body(reply: aiohttp.ClientResponse) -> bytes:
-    """The body of an error, as far as it comes soon and is of a sane size; the status alone says enough."""
-    received = bytearray()
-    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(ERROR_BODY_S):
-            async for part in reply.content.iter_any():
-                received += part
-                if len(received) > MAX_ERROR_BYTES:
-                    break
-    return bytes(received[:MAX_ERROR_BYTES])
+            return tokens_of(await self._door.post("/tokenize", body))[:MAX_DRAFT_TOKENS]
+        except (aiohttp.ClientError, TimeoutError):
+            return ()

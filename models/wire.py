@@ -66,6 +66,23 @@ class WireUsage(TypedDict, total=False):
 
     prompt_tokens: int
     completion_tokens: int | None
+    total_tokens: int
+    completion_tokens_details: JsonObject | None
+
+
+class WireSpeculation(TypedDict, total=False):
+    """What verifying drafts came to in one answer, as vLLM reports it (`--per-request-spec-decode-metrics`)."""
+
+    num_draft_tokens: int
+    num_accepted_draft_tokens: int
+    num_spec_steps: int
+    num_spec_tokens: int
+
+
+class WireMetrics(TypedDict, total=False):
+    """vLLM's measurements of one answer."""
+
+    speculative_decoding: WireSpeculation | None
 
 
 class WireReply(TypedDict, total=False):
@@ -78,3 +95,4 @@ class WireReply(TypedDict, total=False):
     choices: list[WireChoice]
     usage: WireUsage | None
     prompt_token_ids: list[int] | None
+    metrics: WireMetrics | None

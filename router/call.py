@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from models.answer import Delta, Finish, Usage
+from models.answer import Delta, Finish, Speculation, Usage
 from models.errors import ModelError, TimedOut
 from models.model import Model
 from models.prompt import Prompt
@@ -44,15 +44,16 @@ async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerato
         meter.failed(error)
         raise
     finally:
-        observe(Called(tier.name, meter.usage, meter.waited_s))
+        observe(Called(tier.name, meter.usage, meter.waited_s, meter.speculation))
 
 
 class Meter:
-    """Adds up one call: seconds between asking for a piece and its arrival, and tokens."""
+    """Adds up one call: seconds between asking for a piece and its arrival, tokens, and verified drafts."""
 
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
         self._reported: Usage | None = None
+        self.speculation: Speculation | None = None
         self._tokens = 0
         self._characters = 0
         self._begun = False
@@ -68,7 +69,7 @@ class Meter:
         """A piece has come; whether it is the first."""
         begins, self._begun = not self._begun, True
         if isinstance(part, Finish):
-            self._reported = part.usage
+            self._reported, self.speculation = part.usage, part.speculation
             self._asked_s = None
             return False
         if self._asked_s is not None:

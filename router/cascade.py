@@ -3,19 +3,38 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import get_args
 
-from models.answer import Delta, Finish, draft_of
-from models.errors import ModelError
-from models.prompt import Prompt
+from models.answer import Delta, Draft, Finish, draft_of
+from models.errors import FailureReason, ModelError, Overloaded
+from models.prompt import Handover, Prompt
 from router.call import Observe, Tier, metered
-from router.events import Accepted, Drafted, Escalated, Failed, Finished, Planned, Scored
+from router.events import (
+    Accepted,
+    Capped,
+    Drafted,
+    Escalated,
+    EscalationReason,
+    Failed,
+    Finished,
+    HandedOver,
+    Mode,
+    Planned,
+    Scored,
+)
+from router.failover import Failover
 from router.money import LengthRatio
 from router.policy import GoUp, Keep, Policy, judge
+
+FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
+OF_NO_USE = frozenset({"empty", "looping"})
 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """Tiers in the order they are asked, how drafts are judged, and what was learned of the answers' lengths.
+    """Tiers in the order they are asked, how drafts are judged, and what was learned of the answers' lengths and of
+    failures.
 
     A cascade of one tier only passes on.
     """
@@ -24,6 +43,7 @@ class Cascade:
     tiers: tuple[Tier, ...]
     policy: Policy
     ratio: LengthRatio
+    failover: Failover
 
     @property
     def final(self) -> Tier:
@@ -34,6 +54,19 @@ class Cascade:
         """The same cascade at another threshold."""
         return replace(self, policy=replace(self.policy, threshold=threshold))
 
+    def with_mode(self, mode: Mode) -> "Cascade":
+        """The same cascade in another mode."""
+        return replace(self, policy=replace(self.policy, mode=mode))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a drafter said, what becomes of it, and what the next tier can make use of."""
+
+    parts: tuple[Delta | Finish, ...]
+    verdict: Keep | GoUp
+    handover: Handover | None = None
+
 
 async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
     """The answer's deltas and finish, from one tier; what happens on the way is observed.
@@ -41,39 +74,89 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
     The first delta comes when the decision is made: no text of a rejected draft is ever among them. Raises the final
     tier's ModelError. Closing the generator, or cancelling the task that reads it, stops every call.
     """
-    names = tuple(tier.name for tier in cascade.tiers)
-    observe(Planned(cascade.name, names, cascade.policy.mode, cascade.policy.threshold))
-    for tier, following in zip(cascade.tiers, cascade.tiers[1:], strict=False):
-        parts, verdict = await attempt(tier, prompt, cascade.policy, observe)
-        if isinstance(verdict, Keep):
-            observe(Accepted(tier.name, verdict.reason))
-            for part in parts:
-                yield part
-            observe(Finished(tier.name))
-            return
-        observe(Escalated(tier.name, following.name, verdict.reason))
-    async with aclosing(finally_answered(cascade.final, prompt, observe)) as final_parts:
+    policy, final = cascade.policy, cascade.final
+    observe(Planned(cascade.name, tuple(tier.name for tier in cascade.tiers), policy.mode, policy.threshold))
+    cascade.failover.asked()
+    handover: Handover | None = None
+    if policy.mode == "exact":
+        handover = await drafted(cascade, prompt, observe)
+    else:
+        for tier, following in pairwise(cascade.tiers):
+            attempted = await attempt(tier, prompt.handing_over(handover), policy, observe)
+            if isinstance(attempted.verdict, Keep):
+                observe(Accepted(tier.name, attempted.verdict.reason))
+                for part in attempted.parts:
+                    yield part
+                observe(Finished(tier.name))
+                return
+            go_up(cascade, tier, following, attempted.verdict.reason, observe)
+            handover = attempted.handover
+            if handover is not None and following.model.takes_handover:
+                observe(HandedOver(tier.name, following.name))
+    async with aclosing(finally_answered(final, prompt.handing_over(handover), observe)) as final_parts:
         async for part in final_parts:
             yield part
-    observe(Finished(cascade.final.name))
+    observe(Finished(final.name))
 
 
-async def attempt(
-    tier: Tier, prompt: Prompt, policy: Policy, observe: Observe
-) -> tuple[list[Delta | Finish], Keep | GoUp]:
+async def attempt(tier: Tier, prompt: Prompt, policy: Policy, observe: Observe) -> Attempt:
     """Let a drafter draft, and judge it; a drafter that fails is a reason to go up."""
     try:
-        async with aclosing(metered(tier, prompt.scored(policy.scorer.alternatives), observe)) as answered:
-            parts = [part async for part in answered]
+        parts = await whole(tier, prompt.scored(policy.scorer.alternatives), observe)
     except ModelError as error:
-        observe(Failed(tier.name, error.reason))
-        return [], GoUp(error.reason)
+        return Attempt((), GoUp(error.reason))
     draft = draft_of(part for part in parts if isinstance(part, Delta))
-    observe(Drafted(tier.name, sum(len(choice.tokens) for choice in draft.choices)))
     judgement = judge(draft, prompt, policy)
     if judgement.score is not None and judgement.confidence is not None:
         observe(Scored(tier.name, judgement.score, judgement.confidence))
-    return parts, judgement.verdict
+    reason = judgement.verdict.reason
+    return Attempt(parts, judgement.verdict, None if reason in OF_NO_USE else handover_of(draft, parts[-1]))
+
+
+async def drafted(cascade: Cascade, prompt: Prompt, observe: Observe) -> Handover | None:
+    """In mode `exact`: the first tier's draft for the final tier to verify, where that is of use to it; a drafter that
+    fails is done without."""
+    first, final = cascade.tiers[0], cascade.final
+    if first is final or prompt.choices > 1 or prompt.predicted is not None or not final.model.takes_handover:
+        return None
+    try:
+        parts = await whole(first, prompt.drafted(), observe)
+    except ModelError:
+        return None
+    handover = handover_of(draft_of(part for part in parts if isinstance(part, Delta)), parts[-1])
+    if handover is not None:
+        observe(HandedOver(first.name, final.name))
+    return handover
+
+
+async def whole(tier: Tier, prompt: Prompt, observe: Observe) -> tuple[Delta | Finish, ...]:
+    """All that a drafter says. Raises a ModelError."""
+    try:
+        async with aclosing(metered(tier, prompt, observe)) as answered:
+            parts = tuple([part async for part in answered])
+    except ModelError as error:
+        observe(Failed(tier.name, error.reason))
+        raise
+    observe(
+        Drafted(tier.name, sum(len(piece.tokens) for part in parts if isinstance(part, Delta) for piece in part.pieces))
+    )
+    return parts
+
+
+def handover_of(draft: Draft, end: Delta | Finish) -> Handover | None:
+    """A draft as the next tier's engine may verify it; several choices cannot be followed at once."""
+    if len(draft.choices) != 1:
+        return None
+    choice = draft.choices[0]
+    return Handover(choice.text, choice.token_ids, end.tokenizer if isinstance(end, Finish) else None)
+
+
+def go_up(cascade: Cascade, tier: Tier, following: Tier, reason: EscalationReason, observe: Observe) -> None:
+    """Escalate. Raises Overloaded where the tier failed and too many requests have gone up for that already."""
+    if reason in FAILURES and not cascade.failover.may_go_up():
+        observe(Capped(tier.name))
+        raise Overloaded(f"tier {tier.name!r} fails, and the share of requests that may go up for that is used up")
+    observe(Escalated(tier.name, following.name, reason))
 
 
 async def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:

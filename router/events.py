@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models.answer import Usage
+from models.answer import Speculation, Usage
 from models.errors import FailureReason
 
-Mode = Literal["threshold"]
+Mode = Literal["threshold", "exact"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]
@@ -15,7 +15,7 @@ AcceptanceReason = Literal["sure", "no-evidence", "degenerate-evidence"]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Which tiers may answer, in order, and how sure a drafter must be."""
+    """Which tiers may answer, in order, and how sure a drafter must be; in mode `exact` it never answers itself."""
 
     cascade: str
     tiers: tuple[str, ...]
@@ -66,6 +66,21 @@ class Escalated:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The final tier gets the tier's draft to verify."""
+
+    tier: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capped:
+    """The tier failed, and too many requests have gone up for that reason lately: this one does not."""
+
+    tier: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A tier gave no answer, or stopped in the middle of one."""
 
@@ -75,11 +90,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A call to a tier is over, however it ended: its tokens, and the seconds spent waiting for it."""
+    """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, and what came of a
+    draft that its engine verified."""
 
     tier: str
     usage: Usage
     waited_s: float
+    speculation: Speculation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +106,4 @@ class Finished:
     tier: str
 
 
-Event = Planned | Began | Drafted | Scored | Accepted | Escalated | Failed | Called | Finished
+Event = Planned | Began | Drafted | Scored | Accepted | Escalated | HandedOver | Capped | Failed | Called | Finished

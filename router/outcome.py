@@ -2,9 +2,21 @@
 
 from dataclasses import dataclass
 
-from models.answer import Usage
+from models.answer import Speculation, Usage
 from router.cascade import Cascade
-from router.events import Accepted, Began, Called, Escalated, EscalationReason, Event, Failed, Finished, Scored
+from router.events import (
+    Accepted,
+    Began,
+    Called,
+    Escalated,
+    EscalationReason,
+    Event,
+    Failed,
+    Finished,
+    HandedOver,
+    Planned,
+    Scored,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,8 @@ class Outcome:
         self.confidence: float | None = None
         self.failure: Failed | None = None
         self.finished = False
+        self.handed_over = False
+        self.speculation: Speculation | None = None
         self._waited_s = 0.0
         self._waiting_s = 0.0
         self.spent: dict[str, Spent] = {}
@@ -35,6 +49,8 @@ class Outcome:
     def observe(self, event: Event) -> None:
         """Take in what happened."""
         match event:
+            case Planned(mode="exact"):
+                self.tier, self.reason = self.cascade.final.name, "exact"
             case Scored(confidence=confidence):
                 self.confidence = confidence
             case Accepted(reason=reason):
@@ -45,12 +61,15 @@ class Outcome:
                 self.failure = event
             case Began(waited_s=waited_s):
                 self._waiting_s = waited_s
+            case HandedOver():
+                self.handed_over = True
             case Called(tier=tier, usage=usage, waited_s=waited_s):
                 self._waited_s += waited_s
                 self._waiting_s = 0.0
                 self.spent[tier] = Spent(usage, self._prices[tier].of(usage))
+                self.speculation = event.speculation
             case Finished():
-                self.finished = True
+                self.finished, self.failure = True, None
                 self._learn_length()
 
     @property

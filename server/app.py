@@ -23,6 +23,7 @@ from server.building import Served, build, new_session
 from server.chat_request import MODE_HEADER, Asked, Controls, read_chat_request
 from server.errors import INTERNAL, Problem, RequestError, status_problem
 from server.metrics import Metrics
+from server.pools import pool_card, watched
 from server.readiness import Readiness
 from server.replies import Shown
 from server.settings.schema import ServerSettings, Settings, is_loopback
@@ -42,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route("/v1/chat/completions", chat_completions, methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
+    app.add_api_route("/v1/pools", list_pools, methods=["GET"])
     app.add_api_route("/health", health, methods=["GET", "HEAD"])
     app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", metrics, methods=["GET"])
@@ -56,18 +58,19 @@ def create_app(settings: Settings) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The connections to the servers live as long as the application."""
     async with new_session() as session:
-        app.state.served = build(app.state.settings, session)
-        app.state.readiness = Readiness(app.state.served)
+        served = app.state.served = build(app.state.settings, session)
+        app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
-        yield
+        app.state.metrics.watch(served.pools)
+        async with watched(served.pools):
+            yield
 
 
 async def chat_completions(request: Request) -> Response:
     """Answer a conversation, by a cascade or by a tier of the name in `model`."""
     settings: Settings = request.app.state.settings
     request_id = request_id_of(request)
-    if settings.server.auth is None:
-        refuse_foreign_host(request)
+    refuse_strangers(request)
     body = await read_body(request, settings.server)
     began_s = time.perf_counter()
     asked = read_chat_request(body, mode_header=request.headers.get(MODE_HEADER), request_id=request_id)
@@ -95,11 +98,18 @@ def unknown_model(name: str, served: Served) -> RequestError:
 
 def controlled(cascade: Cascade, controls: Controls) -> Cascade:
     """The cascade under a request's own controls."""
+    if controls.mode is not None:
+        cascade = cascade.with_mode(controls.mode)
     if controls.threshold is None:
         return cascade
     if len(cascade.tiers) == 1:
         raise RequestError(
             f"smallfirst.threshold: {cascade.name!r} is a single tier, it has no threshold",
+            param="smallfirst.threshold",
+        )
+    if cascade.policy.mode == "exact":
+        raise RequestError(
+            "smallfirst.threshold: mode 'exact' keeps no draft: leave it out, or ask for mode 'threshold'",
             param="smallfirst.threshold",
         )
     return cascade.with_threshold(controls.threshold)
@@ -133,6 +143,13 @@ def model_cards(request: Request) -> list[JsonObject]:
     ]
 
 
+async def list_pools(request: Request) -> JSONResponse:
+    """Each tier's servers: what they can do, how busy they are, and whether they are asked."""
+    refuse_strangers(request)
+    served: Served = request.app.state.served
+    return JSONResponse({"object": "list", "data": [pool_card(name, pool) for name, pool in served.pools.items()]})
+
+
 async def health() -> JSONResponse:
     """The process is alive."""
     return JSONResponse({"status": "ok"})
@@ -161,9 +178,10 @@ def request_id_of(request: Request) -> str:
     return made
 
 
-def refuse_foreign_host(request: Request) -> None:
+def refuse_strangers(request: Request) -> None:
     """Without keys, this machine alone may ask: a web page whose name was made to lead here may not."""
-    if not is_loopback(request.url.hostname or ""):
+    settings: Settings = request.app.state.settings
+    if settings.server.auth is None and not is_loopback(request.url.hostname or ""):
         raise RequestError("host: this gateway is for its own machine: ask it as 127.0.0.1 or localhost", status=403)
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from models.pool import Pool
-from models.replica import Endpoint, Limits, Replica
+from models.endpoint import Endpoint, Limits
+from models.pool import Pool, PoolRules
+from models.replica import Replica
 from router.call import Tier
 from router.cascade import Cascade
+from router.failover import Failover
 from router.money import LengthRatio, Price
 from router.policy import Policy
 from router.scorers import SCORERS
@@ -42,10 +44,10 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
     tiers = {name: tier_of(name, tier, pools[name]) for name, tier in settings.tiers.items()}
     return Served(
         cascades={
-            name: Cascade(name, tuple(tiers[tier] for tier in cascade.tiers), policy_of(cascade), LengthRatio())
+            name: cascade_of(name, cascade, tuple(tiers[tier] for tier in cascade.tiers))
             for name, cascade in settings.cascades.items()
         },
-        tiers={name: Cascade(name, (tier,), PASS_ON, LengthRatio()) for name, tier in tiers.items()},
+        tiers={name: Cascade(name, (tier,), PASS_ON, LengthRatio(), Failover(1.0)) for name, tier in tiers.items()},
         pools=pools,
     )
 
@@ -55,7 +57,8 @@ def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
     key = tier.api_key.get_secret_value() if tier.api_key else None
     limits = Limits(**tier.limits.model_dump())
     endpoints = [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
-    return Pool([Replica(endpoint, session=session, limits=limits) for endpoint in endpoints])
+    rules = PoolRules(tier.on_broken_stream, tier.saturation_tokens)
+    return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
 
 
 def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
@@ -63,15 +66,21 @@ def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
     return Tier(name, pool, Price(tier.price.input, tier.price.output))
 
 
+def cascade_of(name: str, cascade: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:
+    """A cascade over its tiers."""
+    return Cascade(name, tiers, policy_of(cascade), LengthRatio(), Failover(cascade.failover_share))
+
+
 def policy_of(cascade: CascadeSettings) -> Policy:
     """How a cascade judges."""
     return Policy(
         mode=cascade.mode,
         scorer=SCORERS[cascade.scorer],
-        threshold=cascade.threshold,
+        threshold=NEVER if cascade.threshold is None else cascade.threshold,
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
     )
 
 
+NEVER = 1.0  # the threshold of a cascade in mode `exact`, where nothing is compared with it
 PASS_ON = Policy("threshold", SCORERS["mean-logprob"], 0.0, (), "accept")

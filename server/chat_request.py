@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.prompt import Prompt
+from router.events import Mode
 from server.errors import RequestError
 from server.headers import PREFIX
 from server.modes import refuse_mode_to_come
@@ -51,12 +52,19 @@ class Message(Wire):
         return self
 
 
+class Prediction(Wire):
+    """The answer as the client predicts it, for the engine to verify."""
+
+    type: Literal["content"]
+    content: str | Annotated[list[ContentPart], Field(fail_fast=True)]
+
+
 class Controls(BaseModel):
     """The body's object `smallfirst`: how this one request is routed. Never sent upstream."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    mode: Annotated[Literal["threshold"] | None, BeforeValidator(refuse_mode_to_come)] = None
+    mode: Annotated[Mode | None, BeforeValidator(refuse_mode_to_come)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
@@ -83,6 +91,7 @@ class ChatRequest(Wire):
     tools: Annotated[list[Object], Field(fail_fast=True)] | None = None
     tool_choice: str | Object | None = None
     response_format: Object | None = None
+    prediction: Prediction | None = None
     smallfirst: Controls | None = None
 
     @field_validator("logit_bias")

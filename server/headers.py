@@ -19,9 +19,11 @@ def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) ->
         PREFIX + "reason": outcome.reason,
         PREFIX + "overhead-ms": f"{overhead_s * 1000:.2f}",
     }
-    if len(outcome.cascade.tiers) > 1:
+    if len(outcome.cascade.tiers) > 1 and outcome.cascade.policy.mode != "exact":
         headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.6f}"
     if outcome.confidence is not None:
         headers[PREFIX + "confidence"] = f"{outcome.confidence:.6f}"
         headers[PREFIX + "confidence-of"] = "uncalibrated"
+    if outcome.speculation is not None:
+        headers[PREFIX + "token-acceptance"] = f"{outcome.speculation.rate:.6f}"
     return headers

@@ -1,9 +1,13 @@
 """Prometheus metrics, from the same events as everything else. Each one is described in docs/metrics.md."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from router.events import Accepted, Began, Called, Escalated, Event, Failed, Scored
+from models.pool import Pool
+from router.events import Accepted, Began, Called, Capped, Escalated, Event, Failed, HandedOver, Scored
 from router.outcome import Outcome
+from server.pools import PoolCollector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -61,7 +65,26 @@ class Metrics:
             "smallfirst_overhead_seconds", "The gateway's own time until an answer begins.", ("cascade",),
             registry=registry, buckets=OVERHEAD_SECONDS,
         )  # fmt: skip
+        self._handed_over = Counter(
+            "smallfirst_handovers", "Drafts that the next tier got to verify.", ("cascade", "tier"), registry=registry
+        )
+        self._capped = Counter(
+            "smallfirst_capped_failovers",
+            "Requests refused because too many went up after failures.",
+            ("cascade", "tier"),
+            registry=registry,
+        )
+        self._drafted = Counter(
+            "smallfirst_verified_tokens",
+            "Draft tokens that an engine verified, by what became of them.",
+            ("cascade", "tier", "result"),
+            registry=registry,
+        )
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
+
+    def watch(self, pools: Mapping[str, Pool]) -> None:
+        """Report the pools' servers too, whenever the metrics are read."""
+        self.registry.register(PoolCollector(pools))
 
     def began(self) -> None:
         """A request is being answered."""
@@ -84,10 +107,17 @@ class Metrics:
                 self._escalations.labels(cascade, tier, reason).inc()
             case Failed(tier=tier, reason=reason):
                 self._failures.labels(tier, reason).inc()
-            case Called(tier=tier, usage=usage):
+            case HandedOver(tier=tier):
+                self._handed_over.labels(cascade, tier).inc()
+            case Capped(tier=tier):
+                self._capped.labels(cascade, tier).inc()
+            case Called(tier=tier, usage=usage, speculation=speculation):
                 self._calls.labels(tier).inc()
                 self._tokens.labels(tier, "prompt").inc(usage.prompt_tokens)
                 self._tokens.labels(tier, "completion").inc(usage.completion_tokens)
+                if speculation is not None:
+                    self._drafted.labels(cascade, tier, "accepted").inc(speculation.accepted)
+                    self._drafted.labels(cascade, tier, "rejected").inc(speculation.proposed - speculation.accepted)
 
     def ended(self, outcome: Outcome, *, status: int, elapsed_s: float, overhead_s: float | None) -> None:
         """A request is over, whoever ended it; status 499 where the client left, no overhead where nothing began."""

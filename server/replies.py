@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from models.answer import Delta, Finish, Usage
+from models.answer import Delta, Finish, Speculation, Usage
 from models.prompt import Prompt
 from models.wire import Json, JsonObject, WireChoice, WireReply
 from router.outcome import Outcome
@@ -23,7 +23,12 @@ class Shown:
 
     def whole(self, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
         """A chat completion."""
-        return orjson.dumps({**self._reply(delta.reply), "usage": usage_of(finish, outcome)})
+        return orjson.dumps(
+            {
+                **self._reply(delta.reply),
+                "usage": usage_of(finish, outcome, predicted=self.prompt.predicted is not None),
+            }
+        )
 
     def chunk(self, delta: Delta) -> bytes:
         """One event of a stream; the usage has an event of its own, at the end."""
@@ -42,7 +47,7 @@ class Shown:
                 "created": self.created,
                 "model": self.model,
                 "choices": [],
-                "usage": usage_of(finish, outcome),
+                "usage": usage_of(finish, outcome, predicted=self.prompt.predicted is not None),
             }
         )
 
@@ -74,7 +79,7 @@ def event(data: object) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-def usage_of(finish: Finish, outcome: Outcome) -> dict[str, object]:
+def usage_of(finish: Finish, outcome: Outcome, *, predicted: bool) -> dict[str, object]:
     """The tokens of the answer, as its server reported them where it did, and what the request cost beside them."""
     answered = outcome.spent[outcome.tier].usage
     counted = {
@@ -82,19 +87,43 @@ def usage_of(finish: Finish, outcome: Outcome) -> dict[str, object]:
         "completion_tokens": answered.completion_tokens,
         "total_tokens": answered.prompt_tokens + answered.completion_tokens,
     }
-    return {**counted, **(finish.reported or {}), "smallfirst": bill(outcome)}
+    usage = {**counted, **(finish.reported or {}), "smallfirst": bill(outcome)}
+    if predicted and finish.speculation is not None:
+        usage["completion_tokens_details"] = with_prediction(finish)
+    return usage
+
+
+def with_prediction(finish: Finish) -> dict[str, object]:
+    """`completion_tokens_details` with what came of the client's `prediction`, by OpenAI's names."""
+    speculation = finish.speculation or Speculation(0, 0, 0, 0)
+    return {
+        **((finish.reported or {}).get("completion_tokens_details") or {}),
+        "accepted_prediction_tokens": speculation.accepted,
+        "rejected_prediction_tokens": speculation.proposed - speculation.accepted,
+    }
 
 
 def bill(outcome: Outcome) -> JsonObject:
-    """`usage.smallfirst`: each tier's tokens and cost, their sum, and what the final tier alone would have cost."""
+    """`usage.smallfirst`: each tier's tokens and cost, their sum, what the final tier alone would have cost, and what
+    came of a draft that the answering engine verified."""
     tiers: dict[str, Json] = {
         name: {**tokens_of(spent.usage), "cost": rounded(spent.cost)} for name, spent in outcome.spent.items()
     }
-    return {
+    costs: JsonObject = {
         "tiers": tiers,
         "cost": rounded(outcome.cost),
         "cost_final_alone": rounded(outcome.cost_final_alone),
         "cost_final_alone_estimated": outcome.estimates_final,
+    }
+    return costs if outcome.speculation is None else {**costs, "speculation": verified(outcome.speculation)}
+
+
+def verified(speculation: Speculation) -> JsonObject:
+    """Draft tokens that the engine verified, and how many of them it kept, in how many steps."""
+    return {
+        "proposed_tokens": speculation.proposed,
+        "accepted_tokens": speculation.accepted,
+        "steps": speculation.steps,
     }
 
 

@@ -14,13 +14,15 @@ Flag = str | int | float | bool | None
 @dataclass(frozen=True, slots=True)
 class Program:
     """What to run under which name, where it says that it is healthy, and how long it may take to say so. Its
-    `environment` is all that it gets; empty, it inherits ours."""
+    `environment` is all that it gets; empty, it inherits ours. It starts when those that it comes `after` are healthy;
+    once it runs, it is started again whatever they do."""
 
     name: str
     command: tuple[str, ...]
     health_url: str
     start_timeout_s: float
     environment: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
 
 
 def our_command() -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import aiohttp
 import structlog
@@ -123,6 +123,17 @@ class Supervisor:
         except TimeoutError:
             log.warning("not healthy in time", program=self.program.name, after_s=self.program.start_timeout_s)
             self.kill()
+
+
+async def run_in_turn(supervisors: Sequence[Supervisor], program: str) -> None:
+    """Run the program of that name when all that it comes after are healthy. Raises CannotStart."""
+    by_name = {supervisor.program.name: supervisor for supervisor in supervisors}
+    ours = by_name[program]
+    if ours.program.after:
+        log.info("waiting", program=program, until_healthy=", ".join(ours.program.after))
+    for name in ours.program.after:
+        await by_name[name].healthy.wait()
+    await ours.run()
 
 
 @contextlib.asynccontextmanager

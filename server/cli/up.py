@@ -4,18 +4,20 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from models.demo.files import CONFIG
-from models.launcher.program import Program, engine_command, free_ports, our_command
-from models.launcher.supervisor import STOP_S, CannotStart, Supervisor
+from models.launcher.program import Program, free_ports, our_command
+from models.launcher.supervisor import STOP_S, CannotStart, Supervisor, answers, run_in_turn
 from server.cli.console import WRONG_USE, complain
+from server.cli.engines import Engine, engines_of
+from server.cli.fitting import refuse_unfit
 from server.logs import set_up_logs
 from server.settings.reading import PREFIX, SettingsError, read_settings
-from server.settings.schema import EngineSettings, Settings, TierSettings, shouted
+from server.settings.schema import Settings, shouted
 
 GATEWAY = "gateway"
 GATEWAY_START_S = 60.0
@@ -26,6 +28,8 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
     file = config or CONFIG
     try:
         settings = read_settings(file, environment)
+        engines = engines_of(settings, file, environment)
+        refuse_unfit(engines)
         refuse_taken_ports(settings)
     except SettingsError as wrong:
         complain(wrong.mistakes)
@@ -33,7 +37,7 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
     set_up_logs()
     failures: list[str] = []
     try:
-        asyncio.run(supervise(programs_of(settings, file, environment), settings))
+        asyncio.run(supervise(programs_of(settings, engines, file, environment), settings))
     except* CannotStart as failed:
         failures += map(str, failed.exceptions)
     complain(failures)
@@ -66,16 +70,12 @@ def is_taken(host: str, port: int) -> bool:
     return False
 
 
-def programs_of(settings: Settings, file: Path, environment: Mapping[str, str]) -> list[Program]:
-    """Each tier's engine, and the gateway told where they are; the gateway's keys are not for the engines."""
-    without_ours = {name: value for name, value in environment.items() if not name.startswith(PREFIX)}
-    engines = {name: tier.engine for name, tier in settings.tiers.items() if tier.engine is not None}
+def programs_of(
+    settings: Settings, engines: Sequence[Engine], file: Path, environment: Mapping[str, str]
+) -> list[Program]:
+    """Each tier's engine, and the gateway told where they are."""
     found = free_ports(len(engines))
-    ports = {name: engine.port or port for (name, engine), port in zip(engines.items(), found, strict=True)}
-    programs = [
-        engine_program(name, settings.tiers[name], engine, ports[name], file, without_ours)
-        for name, engine in engines.items()
-    ]
+    ports = {engine.tier: engine.settings.port or port for engine, port in zip(engines, found, strict=True)}
     urls = {
         f"{PREFIX}TIERS__{shouted(name)}__URLS": yaml.safe_dump(
             [*settings.tiers[name].urls, f"http://127.0.0.1:{port}"], default_flow_style=True
@@ -85,26 +85,7 @@ def programs_of(settings: Settings, file: Path, environment: Mapping[str, str]) 
     command = (our_command(), "serve", str(file))
     health = f"{gateway_url(settings)}/health"
     gateway = Program(GATEWAY, command, health, GATEWAY_START_S, {**environment, **urls})
-    return [*programs, gateway]
-
-
-def engine_program(
-    name: str, tier: TierSettings, engine: EngineSettings, port: int, file: Path, environment: Mapping[str, str]
-) -> Program:
-    """A tier's engine; a path that exists beside the configuration is that one, else the engine resolves it."""
-    path = engine.path or tier.model
-    beside = file.parent / path
-    command = engine_command(
-        engine.kind,
-        str(beside.resolve()) if beside.exists() else path,
-        model=tier.model,
-        port=port,
-        args=engine.args,
-        executable=engine.executable,
-    )
-    return Program(
-        name, command, f"http://127.0.0.1:{port}/health", engine.start_timeout_s, {**environment, **engine.env}
-    )
+    return [*(engine.program(ports[engine.tier]) for engine in engines), gateway]
 
 
 def gateway_url(settings: Settings) -> str:
@@ -116,8 +97,8 @@ def gateway_url(settings: Settings) -> str:
 
 
 async def supervise(programs: list[Program], settings: Settings) -> None:
-    """Keep all of them running until SIGTERM or SIGINT; then stop them, the gateway first, so that the answers that
-    it is giving can end. A second signal ends all at once. Raises CannotStart in a group."""
+    """Keep all of them running, each started in its turn, until SIGTERM or SIGINT; then stop them, the gateway first,
+    so that the answers that it is giving can end. A second signal ends all at once. Raises CannotStart in a group."""
     width = max(len(program.name) for program in programs)
     drain_s = settings.server.shutdown_s + STOP_S
     supervisors = [
@@ -135,7 +116,7 @@ async def supervise(programs: list[Program], settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     async with asyncio.TaskGroup() as group:
-        *engines, gateway = [group.create_task(supervisor.run()) for supervisor in supervisors]
+        *engines, gateway = [group.create_task(run_in_turn(supervisors, program.name)) for program in programs]
         greeting = group.create_task(greet(supervisors, settings))
         await stopping.wait()
         greeting.cancel()
@@ -159,6 +140,7 @@ async def greet(supervisors: list[Supervisor], settings: Settings) -> None:
     for supervisor in supervisors:
         await supervisor.healthy.wait()
     url = gateway_url(settings)
+    await answers(f"{url}/ready")
     model = next(iter([*settings.cascades, *settings.tiers]))
     sys.stderr.write(
         f"\nready: {url}/v1, model {model!r}. Try, in another terminal:\n"

@@ -128,5 +128,7 @@ def mistake(location: tuple[int | str, ...], message: str) -> str:
     parts = [str(part) for part in location if part != "[key]"]
     if len(parts) > 2 and parts[-3] == "args" and parts[-1] in SCALARS:
         parts, message = parts[:-1], "should be a text, a number, true or false, or null"
+    if parts[2:4] == ["engine", "speculation"]:
+        parts = parts[:4] + parts[5:]  # between the two is the method, whose keys these are
     path = ".".join(parts)
     return f"{path}: {plain(message)}" if path else plain(message)

@@ -6,9 +6,7 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -16,12 +14,15 @@ from pydantic import (
     model_validator,
 )
 
+from models.endpoint import Dialect
 from models.launcher.program import EngineKind, Flag
-from models.replica import Dialect
-from router.events import CheckReason
+from models.resuming import OnBrokenStream
+from router.events import CheckReason, Mode
 from router.policy import OnMissingEvidence
 from router.scorers import ScorerName
 from server.modes import refuse_mode_to_come
+from server.settings.section import Section
+from server.settings.speculation import SpeculationSettings, refuse_clash, refuse_missing_drafters
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -59,12 +60,6 @@ def frozen(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-class Section(BaseModel):
-    """A part of the configuration: strict, frozen, and without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class PriceSettings(Section):
     """Per million tokens, in a currency of the operator's choice."""
 
@@ -91,6 +86,12 @@ class EngineSettings(Section):
     args: Mapping[str, Flag] = {}
     env: Mapping[str, str] = {}
     start_timeout_s: Seconds = 900.0
+    speculation: SpeculationSettings | None = None
+
+    @model_validator(mode="after")
+    def _can_speculate(self) -> Self:
+        refuse_clash(self.kind, self.speculation, self.args)
+        return self
 
 
 class TierSettings(Section):
@@ -103,6 +104,8 @@ class TierSettings(Section):
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     dialect: Dialect = "vllm"
     limits: LimitSettings = LimitSettings()
+    on_broken_stream: OnBrokenStream = "resume"
+    saturation_tokens: Annotated[int, Field(ge=1)] = 256
 
     @field_validator("urls")
     @classmethod
@@ -131,8 +134,8 @@ class CascadeSettings(Section):
     """Which tiers answer to the cascade's name, in which order, and when a draft is good enough."""
 
     tiers: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(frozen)]
-    threshold: Annotated[float, Field(ge=0, le=1)]
-    mode: Annotated[Literal["threshold"], BeforeValidator(refuse_mode_to_come)] = "threshold"
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    mode: Annotated[Mode, BeforeValidator(refuse_mode_to_come)] = "threshold"
     scorer: ScorerName = "mean-logprob"
     checks: Annotated[tuple[CheckReason, ...], BeforeValidator(frozen)] = (
         "empty",
@@ -142,7 +145,14 @@ class CascadeSettings(Section):
         "looping",
     )
     on_missing_evidence: OnMissingEvidence = "escalate"
+    failover_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     stream: StreamSettings = StreamSettings()
+
+    @model_validator(mode="after")
+    def _can_decide(self) -> Self:
+        if self.mode == "threshold" and self.threshold is None:
+            raise ValueError("mode 'threshold' needs a threshold")
+        return self
 
 
 class ServerSettings(Section):
@@ -169,7 +179,7 @@ class Settings(Section):
     """One configuration file."""
 
     tiers: Annotated[dict[Name, TierSettings], Field(min_length=1)]
-    cascades: dict[Name, CascadeSettings] = {}
+    cascades: Mapping[Name, CascadeSettings] = {}
     server: ServerSettings = ServerSettings()
 
     @model_validator(mode="after")
@@ -179,6 +189,9 @@ class Settings(Section):
         for names in (self.tiers, self.cascades):
             refuse_alike(list(names))
         refuse_shared_ports(self.tiers, self.server.port)
+        refuse_missing_drafters(
+            {name: tier.engine.speculation if tier.engine else None for name, tier in self.tiers.items()}
+        )
         for name, cascade in self.cascades.items():
             for tier in cascade.tiers:
                 if tier not in self.tiers:

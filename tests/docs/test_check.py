@@ -1,6 +1,8 @@
 """`smallfirst check` on a wrong configuration: one line that says where the mistake is, and exit code 2."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +21,16 @@ cascades:
 server: {host: 127.0.0.1}
 """
 TIER = "model: t, price: {input: 0.1, output: 0.2}"
+ENGINES = f"""\
+tiers:
+  small: {{{TIER}, engine: {{kind: vllm, path: small}}}}
+  large: {{{TIER}, engine: {{kind: vllm, path: large, args: {{max-num-seqs: 8}}, speculation: {{method: handover}}}}}}
+cascades:
+  auto: {{tiers: [small, large], threshold: 0.9}}
+"""
+HANDOVER = "{method: handover}"
+DRAFTER = "{method: drafter, tier: small}"
+HETEROGENEOUS = "{method: drafter, tier: small, heterogeneous_vocabularies: true}"
 
 
 def test_a_right_configuration_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +59,6 @@ def test_a_right_configuration_is_told_in_words(tmp_path: Path, capsys: pytest.C
         ("auto:", "a.b: {tiers: [small, large], threshold: 1}\n  a-b:", "'a-b' and 'a.b' are one name"),
         ("threshold: 0.9", "threshold: 90", "cascades.auto.threshold: should be less than or equal to 1"),
         ("threshold: 0.9", "threshold: 0.9, mode: certified", "cascades.auto.mode: mode 'certified' is not served yet"),
-        ("threshold: 0.9", "threshold: 0.9, mode: exact", "cascades.auto.mode: mode 'exact' is not served yet"),
         ("host: 127.0.0.1", "host: 0.0.0.0", "server: anyone who reaches '0.0.0.0' could call the gateway"),
         (
             "http://small:8000",
@@ -89,6 +100,147 @@ def test_a_mistake_is_one_line_that_names_the_key(
     complaint = complaint_about(written(RIGHT.replace(right, wrong), tmp_path), {}, capsys)
 
     assert complaint.startswith(f"error: {mistake}")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "mistake"),
+    [
+        (HANDOVER, "handover", "speculation: should be a mapping with `method`: 'handover' or 'drafter'"),
+        (HANDOVER, "{method: eagle3}", "speculation: should be a mapping with `method`: 'handover' or 'drafter'"),
+        (HANDOVER, "{tokens: 4}", "speculation: should be a mapping with `method`: 'handover' or 'drafter'"),
+        (HANDOVER, "{method: handover, tokens: 129}", "speculation.tokens: should be less than or equal to 128"),
+        (HANDOVER, "{method: handover, tokens: 0}", "speculation.tokens: should be greater than or equal to 1"),
+        (HANDOVER, "{method: handover, tier: small}", "speculation.tier: unknown key"),
+        (HANDOVER, "{method: drafter}", "speculation.tier: is missing"),
+        (HANDOVER, "{method: drafter, tier: tiny}", "speculation.tier: there is no tier 'tiny' (tiers: small, large)"),
+        (HANDOVER, "{method: drafter, tier: large}", "speculation.tier: a tier cannot draft for itself"),
+        (
+            HANDOVER,
+            "{method: drafter, tier: small, tokens_by_batch: {2: 4}}",
+            "speculation: tokens_by_batch: say how many tokens from 1 running request on",
+        ),
+        (
+            HANDOVER,
+            "{method: drafter, tier: small, tokens_by_batch: {1: 6}}",
+            "speculation: tokens_by_batch: nothing in it can be more than `tokens`, which is 5",
+        ),
+        (
+            "max-num-seqs: 8",
+            "speculative-config: '{}'",
+            "args.speculative-config: a server has one kind of speculation",
+        ),
+        ("max-num-seqs: 8", "spec_method: ngram", "args.spec-method: a server has one kind of speculation"),
+        ("max-num-seqs: 8", "async-scheduling: true", "args.async-scheduling: vLLM has none with a handover"),
+        (
+            "max-num-seqs: 8",
+            "max-num-seqs: 8, enable-lora: true, max-num-batched-tokens: 100",
+            "args.max-num-batched-tokens: with adapters and 16 draft tokens a step vLLM wants 136 or more",
+        ),
+        (
+            "kind: vllm, path: large, args: {max-num-seqs: 8}, speculation: {method: handover}",
+            f"kind: transformers, speculation: {DRAFTER}",
+            "speculation: an engine of kind 'transformers' holds one model",
+        ),
+        (
+            "kind: vllm, path: large, args: {max-num-seqs: 8}, speculation: {method: handover}",
+            "kind: transformers, args: {speculative-tokens: 4}",
+            "args.speculative-tokens: say it as `speculation: {method: handover, tokens: …}`",
+        ),
+    ],
+)
+def test_speculation_that_cannot_be_is_one_line_that_names_the_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], right: str, wrong: str, mistake: str
+) -> None:
+    assert right in ENGINES
+
+    complaint = complaint_about(written(ENGINES.replace(right, wrong), tmp_path), {}, capsys)
+
+    assert re.match(r"error: tiers\.large\.engine(\.|: )", complaint)
+    assert mistake in complaint
+
+
+def test_a_drafter_with_another_vocabulary_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_files(tmp_path / "small", vocab_size=151_936)
+    model_files(tmp_path / "large", text_config={"vocab_size": 152_064})
+
+    complaint = complaint_about(written(ENGINES.replace(HANDOVER, DRAFTER), tmp_path), {}, capsys)
+
+    assert complaint == (
+        "error: tiers.large.engine.speculation: the drafter has a vocabulary of 151936 tokens, the model one of 152064,"
+        " which vLLM refuses: set heterogeneous_vocabularies: true, or use method 'handover'"
+    )
+
+
+def test_a_drafter_that_cannot_be_split_as_the_model_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_files(tmp_path / "small", vocab_size=1024, num_attention_heads=14)
+    file = written(ENGINES.replace(HANDOVER, DRAFTER).replace("max-num-seqs: 8", "tensor-parallel-size: 4"), tmp_path)
+
+    complaint = complaint_about(file, {}, capsys)
+
+    assert "split over 4 GPUs as the model is, and its 14 attention heads cannot be" in complaint
+
+
+@pytest.mark.parametrize("speculation", [HANDOVER, HETEROGENEOUS])
+def test_a_runner_that_cannot_do_the_speculation_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], speculation: str
+) -> None:
+    file = written(ENGINES.replace(HANDOVER, speculation), tmp_path)
+
+    complaint = complaint_about(file, {"VLLM_USE_V2_MODEL_RUNNER": "1"}, capsys)
+
+    assert complaint.startswith("error: tiers.large.engine.env: VLLM_USE_V2_MODEL_RUNNER forces the runner that cannot")
+
+
+@pytest.mark.parametrize(
+    ("speculation", "said"),
+    [
+        (
+            HANDOVER,
+            "starts vllm with handover, 16 draft tokens a step, max-num-seqs=8; it starts when small is healthy",
+        ),
+        (DRAFTER, "small, 5 draft tokens a step, max-num-seqs=8; it starts when small is healthy"),
+        (
+            "{method: drafter, tier: small, tokens_by_batch: {1: 5, 9: 2, 33: 0}}",
+            "5 draft tokens a step (by running requests: 5 from 1 on, 2 from 9 on, 0 from 33 on), max-num-seqs=8",
+        ),
+    ],
+)
+def test_the_plan_says_what_proposes_tokens_and_what_starts_after_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], speculation: str, said: str
+) -> None:
+    for name in ("small", "large"):
+        model_files(tmp_path / name, vocab_size=1024, num_attention_heads=4)
+
+    assert run_check(written(ENGINES.replace(HANDOVER, speculation), tmp_path), {}) == 0
+
+    out = capsys.readouterr().out
+    assert said in out
+    assert "not checked" not in out
+
+
+def test_engines_on_gpus_of_their_own_do_not_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(ENGINES.replace("path: small", "env: {CUDA_VISIBLE_DEVICES: '1'}"), tmp_path)
+
+    assert run_check(file, {"CUDA_VISIBLE_DEVICES": "0"}) == 0
+
+    assert "healthy" not in capsys.readouterr().out
+
+
+def test_a_model_whose_files_are_elsewhere_is_said_not_to_be_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshot = tmp_path / "hub" / "models--maker--large" / "snapshots" / "abc"
+    model_files(snapshot, vocab_size=1024)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    file = written(ENGINES.replace(HANDOVER, DRAFTER).replace("path: large", "path: maker/large"), tmp_path)
+
+    assert run_check(file, {"HF_HOME": str(tmp_path)}) == 0
+
+    out = capsys.readouterr().out
+    assert "whether the drafter fits is not checked, because this machine does not have small\n" in out
 
 
 @pytest.mark.parametrize(
@@ -205,6 +357,12 @@ def complaint_about(file: Path, environment: Mapping[str, str], capsys: pytest.C
     assert said.out == ""
     (line,) = said.err.splitlines()
     return line
+
+
+def model_files(folder: Path, **config: object) -> None:
+    """A model's folder, as far as its configuration."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def written(text: str, folder: Path) -> Path:

@@ -14,9 +14,11 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from models.answer import Usage
+from models.answer import Speculation, Usage
+from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, FailureReason, Misconfigured, Overloaded, TimedOut, Unreachable
 from models.pool import Pool
+from models.replica import Replica
 from router.call import Tier
 from router.cascade import Cascade
 from router.events import (
@@ -24,13 +26,16 @@ from router.events import (
     Accepted,
     Began,
     Called,
+    Capped,
     Escalated,
     EscalationReason,
     Event,
     Failed,
     Finished,
+    HandedOver,
     Scored,
 )
+from router.failover import Failover
 from router.money import LengthRatio, Price
 from router.outcome import Outcome
 from router.policy import Policy
@@ -42,6 +47,19 @@ from server.metrics import Metrics
 from server.settings.reading import read_settings
 from server.settings.schema import Settings
 
+
+def lately_verified(endpoint: Endpoint) -> Replica:
+    """A server of which everything is known that metrics show; nobody asks it."""
+    replica = Replica(endpoint, session=object(), limits=Limits())
+    replica.acceptance.learn(Speculation(4, 3, 1, 4))
+    return replica
+
+
+def unasked(endpoint: Endpoint) -> Replica:
+    """A pool without endpoints connects to none."""
+    raise AssertionError(endpoint)
+
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -49,11 +67,13 @@ HISTOGRAM_ENDS = ("_bucket", "_sum", "_count")
 EXAMPLE_KEY = "sk-example"
 NEEDED = {"remote-final-tier.yaml": {"SMALLFIRST_TIERS__LARGE__API_KEY": EXAMPLE_KEY}}
 
+NOBODY = Pool((), unasked)
 PAIR = Cascade(
     "auto",
-    (Tier("small", Pool(()), Price(1, 2)), Tier("large", Pool(()), Price(10, 20))),
+    (Tier("small", NOBODY, Price(1, 2)), Tier("large", NOBODY, Price(10, 20))),
     Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate"),
     LengthRatio(),
+    Failover(1.0),
 )
 STORY: tuple[Event, ...] = (
     Began("small", 0.1),
@@ -61,7 +81,9 @@ STORY: tuple[Event, ...] = (
     Scored("small", -0.1, 0.9),
     Accepted("small", "sure"),
     Escalated("small", "large", "unsure"),
-    Called("large", Usage(10, 3), 0.1),
+    Called("large", Usage(10, 3), 0.1, Speculation(4, 3, 1, 4)),
+    HandedOver("small", "large"),
+    Capped("small"),
     Failed("large", "timeout"),
     Finished("large"),
 )
@@ -70,13 +92,17 @@ STORY: tuple[Event, ...] = (
 def test_every_setting_is_documented_with_its_default() -> None:
     documented = {bare(row[0]): bare(row[2]) for row in rows("configuration.md", "Key")}
 
-    assert documented == {key: default_of(field) for key, field in keys_of(Settings)}
+    assert documented == {
+        key: " or ".join(dict.fromkeys(map(default_of, fields))) for key, fields in settings().items()
+    }
 
 
 def test_every_value_of_a_setting_is_documented() -> None:
     documented = {bare(row[0]): quoted(row[1]) - {"null"} for row in rows("configuration.md", "Key")}
 
-    assert documented == {key: set(words_of(field.annotation)) for key, field in keys_of(Settings)}
+    assert documented == {
+        key: {word for field in fields for word in words_of(field.annotation)} for key, fields in settings().items()
+    }
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:
@@ -213,6 +239,14 @@ def written(text: str, folder: Path) -> Path:
     return file
 
 
+def settings() -> Mapping[str, list[FieldInfo]]:
+    """Every key; one that several kinds of a section have has a field of each."""
+    found: dict[str, list[FieldInfo]] = {}
+    for key, field in keys_of(Settings):
+        found.setdefault(key, []).append(field)
+    return found
+
+
 def keys_of(section: type[BaseModel], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """The dotted path of each key of a section and of those within it; a map's own keys are `<name>`."""
     for name, field in section.model_fields.items():
@@ -270,6 +304,7 @@ def metrics_and_labels() -> dict[str, set[str]]:
         metrics.observe(event, "auto")
     metrics.ended(told(STORY), status=200, elapsed_s=1.0, overhead_s=0.1)
     metrics.refused(400)
+    metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]
     assert not silent, f"the story has nothing of {silent}: tell it"

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from aiohttp import web
 
+PROMPT_IDS = [5, 6]
 Trouble = Literal[
     "none", "hang", "reset", "not-json", "no-choices", "html", "wrong-types", "cut-stream", "error-in-stream", "stall"
 ]
@@ -31,11 +32,32 @@ class Script:
     pause_s: float = 0.0
     tool_calls: list[dict[str, Any]] | None = None
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+    speculation: Literal["none", "drafter", "handover"] = "none"
+    first_token_id: int = 100
+    context_tokens: int = 4096
+    served: str = "scripted"
+    waiting: int = 0
 
     @property
     def words(self) -> list[str]:
         """The text's tokens; joined they are the text again."""
         return [word if index == 0 else f" {word}" for index, word in enumerate(self.text.split(" "))]
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The words' token ids: they count up."""
+        return [self.first_token_id + place for place in range(len(self.words))]
+
+    def verified(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        """What verifying the request's draft comes to, as vLLM reports it."""
+        draft = (body.get("vllm_xargs") or {}).get("draft_token_ids") or []
+        if self.speculation == "drafter":
+            draft = self.token_ids
+        if self.speculation == "none":
+            return None
+        kept = sum(drafted == written for drafted, written in zip(draft, self.token_ids, strict=False))
+        counted = {"num_draft_tokens": len(draft), "num_accepted_draft_tokens": kept}
+        return {"speculative_decoding": {**counted, "num_spec_steps": int(bool(draft)), "num_spec_tokens": 16}}
 
 
 class ScriptedServer:
@@ -50,6 +72,10 @@ class ScriptedServer:
         app = web.Application(client_max_size=64 * 2**20, handler_args={"handler_cancellation": True})
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/version", self._version)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/v1/completions", self._complete)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
@@ -67,7 +93,30 @@ class ScriptedServer:
         await self._runner.cleanup()
 
     async def _models(self, _request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "scripted"}]})
+        card = {"id": self.script.served, "max_model_len": self.script.context_tokens}
+        adapter = {"id": "adapter", "parent": self.script.served}
+        return web.json_response({"object": "list", "data": [card, adapter]})
+
+    async def _version(self, _request: web.Request) -> web.Response:
+        return web.json_response({"version": "0.0.0"})
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        labels = '{engine="0",model_name="scripted"}'
+        counts = f"vllm:spec_decode_num_draft_tokens_total{labels} 0.0\n"
+        return web.Response(
+            text=f"# HELP\nvllm:num_requests_running{labels} {float(self.running)}\n"
+            f"vllm:num_requests_waiting{labels} {float(self.script.waiting)}\n"
+            f"{'' if self.script.speculation == 'none' else counts}"
+        )
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        words = (await request.json())["prompt"].split(" ")
+        return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
+
+    async def _complete(self, request: web.Request) -> web.Response:
+        metrics = self.script.verified(await request.json())
+        choice = {"index": 0, "text": self.script.text, "logprobs": {}, "token_ids": self.script.token_ids}
+        return web.json_response({"choices": [choice], "metrics": metrics})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -116,20 +165,24 @@ class ScriptedServer:
             message |= {"content": None, "tool_calls": script.tool_calls}
         choices = [
             {"index": index, "message": message, "finish_reason": script.finish_reason, "stop_reason": None,
-             "logprobs": self._logprobs(script.words, body), "token_ids": [1, 2]}
+             "logprobs": self._logprobs(script.words, body), "token_ids": script.token_ids}
             for index in range(body.get("n") or 1)
         ]  # fmt: skip
         usage = {"usage": self._usage(body)} if script.usage else {}
         return {"id": "theirs", "object": "chat.completion", "created": 1, "model": "scripted", "choices": choices,
-                "prompt_token_ids": [5, 6], "system_fingerprint": "fp", **usage}  # fmt: skip
+                "prompt_token_ids": PROMPT_IDS, "system_fingerprint": "fp", "metrics": script.verified(body),
+                **usage}  # fmt: skip
 
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         script = self.script
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
-        await self._send(response, {"role": "assistant", "content": ""}, body, None, None)
+        opening = {"prompt_token_ids": PROMPT_IDS} if body.get("return_token_ids") else {}
+        await self._send(response, {"role": "assistant", "content": ""}, body, None, None, **opening)
         words = script.words
         for place, word in enumerate(words):
+            if place < already_written(body):
+                continue
             last = place == len(words) - 1
             if script.trouble == "stall" and place == 1:
                 await asyncio.sleep(3600)
@@ -139,19 +192,22 @@ class ScriptedServer:
                 await response.write(b'data: {"error": {"message": "the engine died"}}\n\n')
                 return response
             await asyncio.sleep(script.pause_s)
-            await self._send(response, {"content": word}, body, [word], script.finish_reason if last else None)
+            finish_reason = script.finish_reason if last else None
+            await self._send(response, {"content": word}, body, [word], finish_reason, token_id=script.token_ids[place])
         if script.usage and (body.get("stream_options") or {}).get("include_usage"):
-            await self._event(response, {"choices": [], "usage": self._usage(body)})
+            await self._event(response, {"choices": [], "usage": self._usage(body), "metrics": script.verified(body)})
         await response.write(b"data: [DONE]\n\n")
         return response
 
     async def _send(
         self, response: web.StreamResponse, delta: dict[str, Any], body: dict[str, Any],
-        words: list[str] | None, finish_reason: str | None,
+        words: list[str] | None, finish_reason: str | None, *, token_id: int | None = None, **top: Any,
     ) -> None:  # fmt: skip
         logprobs = self._logprobs(words, body) if words else None
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason, "token_ids": [1]}
-        await self._event(response, {"choices": [choice]})
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        if body.get("return_token_ids"):
+            choice["token_ids"] = [] if token_id is None else [token_id]
+        await self._event(response, {"choices": [choice], **top})
 
     async def _event(self, response: web.StreamResponse, part: dict[str, Any]) -> None:
         chunk = {"id": "theirs", "object": "chat.completion.chunk", "created": 1, "model": "scripted", **part}
@@ -174,6 +230,12 @@ class ScriptedServer:
         }
 
     def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
-        completion = len(self.script.words) * (body.get("n") or 1)
+        completion = len(self.script.words) * (body.get("n") or 1) - already_written(body)
         return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion,
                 "prompt_tokens_details": {"cached_tokens": 3}}  # fmt: skip
+
+
+def already_written(body: dict[str, Any]) -> int:
+    """How many words the request holds already, as token ids after the prompt's."""
+    ids = (body.get("kv_transfer_params") or {}).get("prompt_token_ids")
+    return len(ids) - len(PROMPT_IDS) if ids else 0

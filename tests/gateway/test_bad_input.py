@@ -63,7 +63,6 @@ async def post(url: str, data: bytes, headers: dict[str, str] | None = None) -> 
         ({"tools": {}}, 400, "tools"),
         ({"response_format": "json"}, 400, "response_format"),
         ({"smallfirst": {"mode": "certified"}}, 400, "smallfirst.mode"),
-        ({"smallfirst": {"mode": "exact"}}, 400, "smallfirst.mode"),
         ({"smallfirst": {"threshold": 2}}, 400, "smallfirst.threshold"),
         ({"smallfirst": {"treshold": 0.5}}, 400, "smallfirst.treshold"),
         ({"smallfirst": "fast"}, 400, "smallfirst"),
@@ -118,7 +117,7 @@ async def test_a_body_beyond_the_limit_is_refused(gateway, declared: bool) -> No
     assert "1000 bytes" in reply["error"]["message"]
 
 
-@pytest.mark.parametrize("mode", ["exact", "certified", "wild"])
+@pytest.mark.parametrize("mode", ["certified", "wild"])
 async def test_a_mode_that_is_not_served_is_refused_by_name(gateway, mode: str) -> None:
     cascade = await gateway(small=Script(), large=Script())
 

@@ -5,12 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.launcher.program import Program, engine_command, flags, free_ports
-from models.launcher.supervisor import CannotStart, Supervisor
+from models.launcher.supervisor import CannotStart, Supervisor, run_in_turn
 
 HEALTHY = (
     "import sys; from http.server import HTTPServer, SimpleHTTPRequestHandler as Handler;"
@@ -28,6 +29,18 @@ child.wait()
 def program(code: str, *args: str, port: int = 1) -> Program:
     """Some Python, as a program."""
     return Program("test", (sys.executable, "-u", "-c", code, *args), f"http://127.0.0.1:{port}/", 30.0)
+
+
+def named(name: str, some: Program, after: tuple[str, ...] = ()) -> Program:
+    """The program under another name, to be started after others."""
+    return replace(some, name=name, after=after)
+
+
+async def cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel them, and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -100,6 +113,44 @@ async def test_a_program_that_never_gets_healthy_is_given_up(code: str, says: st
 
     with pytest.raises(CannotStart, match=says):
         await asyncio.wait_for(supervisor.run(), 60)
+
+
+async def test_a_program_starts_when_the_one_before_is_healthy(tmp_path: Path) -> None:
+    port, other_port = free_ports(2)
+    lines: dict[str, str] = {}
+    go = tmp_path / "go"
+    waits = f"import os, time\nprint('begun')\nwhile not os.path.exists({str(go)!r}): time.sleep(.01)\n"
+    asking = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/').status)\n{HEALTHY}"
+    programs = [
+        named("first", program(waits + HEALTHY, str(port), port=port)),
+        named("second", program(asking, str(other_port), port=other_port), after=("first",)),
+    ]
+    supervisors = [Supervisor(one, print_line=lines.setdefault) for one in programs]
+    running = [asyncio.create_task(run_in_turn(supervisors, one.name)) for one in programs]
+
+    await until(lambda: "first" in lines)
+    assert "second" not in lines
+    go.touch()
+
+    await until(supervisors[1].healthy.is_set)
+    assert lines["second"] == "200"
+    await cancelled(running)
+
+
+async def test_one_that_cannot_start_does_not_leave_others_waiting() -> None:
+    lines: dict[str, str] = {}
+    programs = [
+        named("first", program("raise SystemExit(2)")),
+        named("second", program("print('begun')"), after=("first",)),
+    ]
+    supervisors = [Supervisor(one, print_line=lines.setdefault) for one in programs]
+
+    with pytest.RaisesGroup(pytest.RaisesExc(CannotStart, match="'first' does not start")):
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for one in programs:
+                group.create_task(run_in_turn(supervisors, one.name))
+
+    assert lines == {}
 
 
 async def test_a_program_that_is_not_there_is_said_to_be_missing() -> None:

@@ -14,7 +14,8 @@ from models.errors import ModelError, Overloaded, Unreachable
 from models.prompt import Prompt
 from router.call import Tier
 from router.cascade import Cascade, answer
-from router.events import Accepted, Called, Escalated, Event, Failed, Finished, Planned
+from router.events import Accepted, Called, Escalated, Event, Failed, Finished, Mode, Planned
+from router.failover import Failover
 from router.money import LengthRatio, Price
 from router.outcome import Outcome
 from router.policy import Policy
@@ -35,6 +36,7 @@ class Says:
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     closed: int = 0
     prompts: list[Prompt] = field(default_factory=list)
+    takes_handover: bool = False
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         self.asked += 1
@@ -53,11 +55,11 @@ class Says:
             self.closed += 1
 
 
-def cascade_of(*models: Says, threshold: float = 0.5) -> Cascade:
+def cascade_of(*models: Says, threshold: float = 0.5, mode: Mode = "threshold", share: float = 1.0) -> Cascade:
     """Tiers named a, b, c ..., each ten times as dear as the one before."""
     tiers = tuple(Tier("abc"[place], model, Price(10.0**place, 10.0**place)) for place, model in enumerate(models))
-    policy = Policy("threshold", SCORERS["mean-logprob"], threshold, ("empty",), "escalate")
-    return Cascade("test", tiers, policy, LengthRatio())
+    policy = Policy(mode, SCORERS["mean-logprob"], threshold, ("empty",), "escalate")
+    return Cascade("test", tiers, policy, LengthRatio(), Failover(share))
 
 
 async def run(cascade: Cascade) -> tuple[str, list[Event]]:

@@ -1,0 +1,130 @@
+"""One request to an OpenAI-compatible server over HTTP, and its answer. Knows nothing of who else could be asked."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import aiohttp
+import orjson
+
+from models.answer import Delta, Finish
+from models.endpoint import Endpoint, Limits
+from models.errors import BadReply, Disconnected, TimedOut, Unreachable
+from models.parsing import delta_of, error_of, finish_of
+from models.sse import DONE, EventReader
+from models.wire import JsonObject, WireReply
+
+MAX_REPLY_BYTES = 32 * 2**20
+MAX_ERROR_BYTES = 64 * 2**10
+ERROR_BODY_S = 2.0
+
+
+class Caller:
+    """Calls one endpoint within its limits."""
+
+    def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, limits: Limits) -> None:
+        self.endpoint = endpoint
+        self._session = session
+        self._limits = limits
+
+    async def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
+        """Deltas, then one finish. Raises a ModelError."""
+        first_by_s = asyncio.get_running_loop().time() + self._limits.first_token_s
+        async with self._posted(body, request_id, first_by_s) as reply:
+            read = self._stream(reply, first_by_s) if body.get("stream") else self._whole(reply)
+            async with aclosing(read) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    @asynccontextmanager
+    async def _posted(
+        self, body: JsonObject, request_id: str, first_by_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
+        endpoint = self.endpoint
+        limits = self._limits
+        timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
+        headers = {**endpoint.headers, "x-request-id": request_id}
+        try:
+            async with asyncio.timeout_at(first_by_s if body.get("stream") else None):
+                posted = await self._session.post(
+                    f"{endpoint.reached_url}/v1/chat/completions", server_hostname=endpoint.tls_name,
+                    data=orjson.dumps(body), headers=headers, timeout=timeout, allow_redirects=False,
+                )  # fmt: skip
+        except TimeoutError as late:
+            raise TimedOut(f"{endpoint.name} took longer than its limits allow") from late
+        except aiohttp.ClientConnectorError as failed:
+            raise Unreachable(f"{endpoint.name}: {type(failed).__name__}") from failed
+        except aiohttp.ClientError as failed:
+            raise Disconnected(f"{endpoint.name}: {type(failed).__name__}") from failed
+        try:
+            async with posted as reply:
+                if reply.status != 200:
+                    raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"))
+                yield reply
+        except TimeoutError as late:
+            raise TimedOut(f"{endpoint.name} took longer than its limits allow") from late
+        except aiohttp.ClientError as failed:
+            raise Unreachable(f"{endpoint.name}: {type(failed).__name__}") from failed
+
+    async def _whole(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finish]:
+        received = bytearray()
+        async for part in reply.content.iter_any():
+            received += part
+            if len(received) > MAX_REPLY_BYTES:
+                raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
+        delta = delta_of(bytes(received), time.perf_counter())
+        if not delta.pieces:
+            raise BadReply(f"{self.endpoint.name} sent a reply without choices")
+        yield delta
+        yield finish_of(delta.reply, streamed=False)
+
+    async def _stream(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[Delta | Finish]:
+        reporting: WireReply | None = None
+        finished = False
+        async with aclosing(self._events(reply, first_by_s)) as events:
+            async for event, received_s in events:
+                if event == DONE:
+                    break
+                delta = delta_of(event, received_s)
+                if delta.reply.get("usage"):
+                    reporting = delta.reply
+                finished = finished or any(piece.finish_reason for piece in delta.pieces)
+                if delta.pieces:
+                    yield delta
+        if not finished:
+            raise BadReply(f"{self.endpoint.name} ended a stream in the middle of an answer")
+        yield finish_of(reporting, streamed=True) if reporting else Finish(None)
+
+    async def _events(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[tuple[bytes, float]]:
+        """Each event's data and when it came; comments keep an answer that has begun alive, and do not begin it."""
+        reader = EventReader()
+        loop = asyncio.get_running_loop()
+        begun = False
+        total_bytes = 0
+        while True:
+            async with asyncio.timeout_at(loop.time() + self._limits.idle_s if begun else first_by_s):
+                received = await reply.content.readany()
+            if not received:
+                return
+            received_s = time.perf_counter()
+            total_bytes += len(received)
+            if total_bytes > MAX_REPLY_BYTES:
+                raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
+            for event in reader.feed(received):
+                begun = True
+                yield event, received_s
+
+
+async def error_body(reply: aiohttp.ClientResponse) -> bytes:
+    """The body of an error, as far as it comes soon and is of a sane size; the status alone says enough."""
+    received = bytearray()
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(ERROR_BODY_S):
+            async for part in reply.content.iter_any():
+                received += part
+                if len(received) > MAX_ERROR_BYTES:
+                    break
+    return bytes(received[:MAX_ERROR_BYTES])

@@ -1,0 +1,173 @@
+"""Asking a server what it can do and how busy it is. Whatever it does not answer stays unknown."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import aiohttp
+import orjson
+
+from models.abilities import Abilities, Load, SpeculationKind
+from models.endpoint import Endpoint
+from models.parsing import NOT_A_REPLY, speculation_of
+from models.wire import JsonObject, WireReply
+
+# Text that tokenizers cut differently: cases, spaces, digits, accents, code, other scripts, emoji.
+SAMPLE_TEXT = "The  quick brown FOX, naïve 1234567.89 §\n\tdef f(x): return {'k': [x]}  # 你好 мир 🙂 ok"
+SPECULATES = "vllm:spec_decode_num_draft_tokens_total"
+RUNNING = "vllm:num_requests_running"
+WAITING = "vllm:num_requests_waiting"
+CACHE = "vllm:kv_cache_usage_perc"
+SLEEP = "vllm:engine_sleep_state"
+AWAKE = b'sleep_state="awake"'
+TRIAL_TOKENS = 6
+OK = 200
+SERVER_FAILED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How to ask a server; an answer that takes longer than `timeout_s` is not waited for."""
+
+    session: aiohttp.ClientSession
+    endpoint: Endpoint
+    timeout_s: float
+
+    @property
+    def model(self) -> str:
+        """The tier's model, by its name there."""
+        return self.endpoint.model
+
+    async def get(self, path: str) -> bytes | None:
+        """The body of a 200; None for any other answer. Raises aiohttp.ClientError or TimeoutError where none comes."""
+        status, received = await self._asked("GET", path, None, self.timeout_s)
+        return received if status == OK else None
+
+    async def post(self, path: str, body: JsonObject) -> bytes | None:
+        """As `get`."""
+        status, received = await self._asked("POST", path, orjson.dumps(body), self.timeout_s)
+        return received if status == OK else None
+
+    async def listed(self, *, within_s: float) -> bytes | None:
+        """The list of models; None where the server has none to show us. Raises as `get`, also where it fails."""
+        status, received = await self._asked("GET", "/v1/models", None, within_s)
+        if status >= SERVER_FAILED:
+            raise aiohttp.ClientPayloadError(f"the server answered {status}")
+        return received if status == OK else None
+
+    async def _asked(self, method: str, path: str, body: bytes | None, within_s: float) -> tuple[int, bytes]:
+        endpoint = self.endpoint
+        async with self.session.request(
+            method, f"{endpoint.reached_url}{path}", data=body, headers=endpoint.headers, allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=within_s), server_hostname=endpoint.tls_name,
+        ) as reply:  # fmt: skip
+            return reply.status, await reply.read()
+
+
+async def find_abilities(door: Door, known: Abilities) -> Abilities:
+    """What a vLLM server, or one like it, can do, beside what is known: from its version and tokenizer, and from two
+    answers of a few tokens that show whether it verifies drafts. Raises as `Door.get`."""
+    version = version_of(await door.get("/version"))
+    metrics = await door.get("/metrics") or b""
+    abilities = replace(known, version=version, tokenizer=await fingerprint(door))
+    return await with_trial(door, abilities, counts_drafts=SPECULATES.encode() in metrics)
+
+
+async def find_load(door: Door) -> Load:
+    """How busy the server says it is. Raises as `Door.get`."""
+    return load_of(await door.get("/metrics") or b"")
+
+
+def with_models(abilities: Abilities, listed: bytes | None, model: str) -> Abilities:
+    """What a list of models tells, beside what is known already."""
+    try:
+        cards = orjson.loads(listed or b"{}")["data"]
+        names = tuple(str(card["id"]) for card in cards)
+        adapters = tuple(str(card["id"]) for card in cards if card.get("parent"))
+        lengths = {card["id"]: card.get("max_model_len") for card in cards}
+    except NOT_A_REPLY:
+        return abilities
+    length = lengths.get(model) or next((one for one in lengths.values() if one), None)
+    context_tokens = length if isinstance(length, int) else None
+    return replace(abilities, models=names, adapters=adapters, context_tokens=context_tokens)
+
+
+def version_of(received: bytes | None) -> str | None:
+    """The engine's version."""
+    try:
+        return str(orjson.loads(received or b"")["version"])
+    except NOT_A_REPLY:
+        return None
+
+
+async def fingerprint(door: Door) -> str | None:
+    """What tells tokenizers apart: a hash of the ids of one sample text."""
+    body: JsonObject = {"model": door.model, "prompt": SAMPLE_TEXT, "add_special_tokens": False}
+    ids = tokens_of(await door.post("/tokenize", body))
+    return sha256(repr(ids).encode()).hexdigest()[:16] if ids else None
+
+
+def tokens_of(received: bytes | None) -> tuple[int, ...]:
+    """The token ids in a reply of /tokenize."""
+    try:
+        return tuple(map(int, orjson.loads(received or b"")["tokens"]))
+    except NOT_A_REPLY:
+        return ()
+
+
+async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -> Abilities:
+    """What a short answer shows, and where drafts are verified there, one with a draft of it."""
+    body: JsonObject = {
+        "model": door.model, "prompt": SAMPLE_TEXT, "max_tokens": TRIAL_TOKENS, "temperature": 0,
+        "ignore_eos": True, "logprobs": 1, "return_token_ids": True,
+    }  # fmt: skip
+    first = reply_of(await door.post("/v1/completions", body))
+    choice = next(iter(first.get("choices") or ()), None)
+    if choice is None:
+        return replace(abilities, speculation="drafter" if counts_drafts else "none")
+    abilities = replace(abilities, logprobs=choice.get("logprobs") is not None)
+    if not counts_drafts:
+        return replace(abilities, speculation="none")
+    kind: SpeculationKind = "drafter"
+    if speculation_of(first) is None and choice.get("token_ids"):
+        draft: JsonObject = {"draft_token_ids": list(choice.get("token_ids") or ())}
+        second = reply_of(await door.post("/v1/completions", {**body, "vllm_xargs": draft}))
+        kind = "handover" if speculation_of(second) is not None else "drafter"
+    return replace(abilities, speculation=kind)
+
+
+def reply_of(received: bytes | None) -> WireReply:
+    """A completion, or nothing."""
+    try:
+        reply: WireReply = orjson.loads(received or b"{}")
+        for choice in reply.get("choices") or ():
+            tuple(choice.get("token_ids") or ())
+    except NOT_A_REPLY:
+        return {}
+    return reply
+
+
+def load_of(exposition: bytes) -> Load:
+    """The load in Prometheus' text format, summed over the engines of one server; the cache's, of the fullest."""
+    return Load(
+        running=int(sum(value for _, value in series(exposition, RUNNING))),
+        waiting=int(sum(value for _, value in series(exposition, WAITING))),
+        cache_share=max((value for _, value in series(exposition, CACHE)), default=None),
+        asleep=any(AWAKE in labels and not value for labels, value in series(exposition, SLEEP)),
+    )
+
+
+def series(exposition: bytes, name: str) -> Iterator[tuple[bytes, float]]:
+    """The labels and the finite values of a metric's series."""
+    start = b"\n" + name.encode() + b"{"
+    place = exposition.find(start)
+    while place >= 0:
+        end = exposition.find(b"\n", place + 1)
+        labels, _, written = exposition[place : end if end >= 0 else None].rpartition(b" ")
+        with contextlib.suppress(ValueError):
+            value = float(written)
+            if math.isfinite(value):
+                yield labels, value
+        place = exposition.find(start, place + 1)
