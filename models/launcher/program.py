@@ -10,6 +10,8 @@ from typing import Literal
 EngineKind = Literal["transformers", "vllm"]
 Flag = str | int | float | bool | None
 
+QUIET: Mapping[str, Flag] = {"disable-uvicorn-access-log": True}  # the gateway asks how it is every other second
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -43,7 +45,7 @@ def engine_command(
     place = ("--served-model-name", model, "--host", "127.0.0.1", "--port", str(port))
     if kind == "transformers":
         return (executable or our_command(), "engine", path, *place, *flags(args))
-    return (executable or vllm_command(), "serve", path, *place, *flags(args))
+    return (executable or vllm_command(), "serve", path, *place, *flags({**QUIET, **args}))
 
 
 def vllm_command() -> str:

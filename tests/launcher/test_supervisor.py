@@ -166,12 +166,17 @@ def test_flags_are_written_as_engines_take_them() -> None:
     ]  # fmt: skip
 
 
-def test_vllm_is_started_by_its_own_script() -> None:
-    command = engine_command(
-        "vllm", "Qwen/Qwen3-8B", model="q", port=7, args={"max-model-len": 8192}, executable="/opt/vllm"
-    )
+@pytest.mark.parametrize(
+    ("args", "written"),
+    [
+        ({"max-model-len": 8192}, ["--disable-uvicorn-access-log", "--max-model-len", "8192"]),
+        ({"disable-uvicorn-access-log": False}, ["--no-disable-uvicorn-access-log"]),
+    ],
+)
+def test_vllm_is_started_by_its_own_script_and_quietly(args, written: list[str]) -> None:
+    command = engine_command("vllm", "Qwen/Qwen3-8B", model="q", port=7, args=args, executable="/opt/vllm")
 
     assert command == (
         "/opt/vllm", "serve", "Qwen/Qwen3-8B", "--served-model-name", "q", "--host", "127.0.0.1", "--port", "7",
-        "--max-model-len", "8192",
+        *written,
     )  # fmt: skip
