@@ -12,7 +12,7 @@ from models.engine.bodies import GenerationBody
 from models.engine.engine import Answer
 from models.engine.errors import ClientLeft, EngineError, wire
 from models.engine.generation import Delta, fold
-from models.engine.wire import Form, Json, sse, usage
+from models.engine.wire import Form, Json, speculation, sse, usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ async def whole(answer: Answer, form: Form, prompt_tokens: int) -> Json:
     rows: defaultdict[int, list[Delta]] = defaultdict(list)
     async for delta in answer.deltas():
         rows[delta.index].append(delta)
-    written = sum(map(len, rows.values()))
     choices = [fold(index, rows[index]) for index in sorted(rows)]
-    return {**form.whole(choices), "usage": usage(prompt_tokens, written)}
+    written = sum(len(choice.tokens) for choice in choices)
+    return {**form.whole(choices), "usage": usage(prompt_tokens, written), "metrics": _metrics(answer)}
 
 
 async def stream(answer: Answer, form: Form, prompt_tokens: int, wish: UsageWish) -> AsyncGenerator[bytes, None]:
@@ -73,10 +73,19 @@ async def _chunks(answer: Answer, form: Form, prompt_tokens: int, wish: UsageWis
             if not written:
                 for chunk in form.openings():
                     yield counted(chunk, 0)
-            written += 1
+            written += len(delta.tokens)
             yield counted(form.chunk(delta), written)
     if wish.at_end:
-        yield {**form.closing(), "usage": usage(prompt_tokens, written)}
+        metrics = _metrics(answer)
+        measured = {"metrics": metrics} if metrics else {}
+        yield {**form.closing(), "usage": usage(prompt_tokens, written), **measured}
+
+
+def _metrics(answer: Answer) -> Json | None:
+    """As in vLLM, of one sequence only: what several have in common would be nobody's."""
+    if len(answer.rows) > 1 or not answer.verifications:
+        return None
+    return {"speculative_decoding": speculation(answer.verifications, answer.speculative_tokens)}
 
 
 async def _abandon_when_left(request: Request, answer: Answer) -> None:

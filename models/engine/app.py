@@ -93,6 +93,10 @@ class Routes:
         }
         return _json({"object": "list", "data": [card]})
 
+    async def version(self) -> Response:
+        """/version"""
+        return _json({"version": self._card.version})
+
     async def health(self) -> Response:
         """/health"""
         return Response(status_code=200 if self._engine.alive else 503)
@@ -140,6 +144,7 @@ def create_app(routes: Routes, log: FilteringBoundLogger, lifespan: Lifespan[Fas
     app.add_api_route("/v1/completions", routes.completion, methods=["POST"])
     app.add_api_route("/tokenize", routes.tokenize, methods=["POST"])
     app.add_api_route("/v1/models", routes.models)
+    app.add_api_route("/version", routes.version)
     app.add_api_route("/health", routes.health)
     app.add_api_route("/metrics", routes.metrics)
     app.add_exception_handler(EngineError, _told)

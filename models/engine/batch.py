@@ -2,32 +2,48 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from models.engine.cache import join, select
+from models.engine.cache import join, part, retract, select
 from models.engine.network import Network
 
 
 class Batch:
-    """Rows in the order in which they joined. Every row has been prefilled."""
+    """Rows in the order in which they joined. Every row has been prefilled, and ends in the last column."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._cache = network.new_cache()
         self._lengths: list[int] = []
+        self._unsettled = 0
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Fill an empty batch; logits [rows, vocabulary] of each prompt's next token."""
-        width = max(map(len, prompts))
-        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        """Fill an empty batch; logits [rows, 1, vocabulary] after each prompt."""
         self._lengths = [len(prompt) for prompt in prompts]
-        return self._forward(padded)
+        width = max(self._lengths)
+        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        starts = [width - length for length in self._lengths]
+        return self._network.forward(padded, starts, [width] * len(prompts), self._cache, answers=1)
 
-    def advance(self, tokens: Sequence[int]) -> Tensor:
-        """Append one token to each row; logits [rows, vocabulary] of the tokens after them."""
-        self._lengths = [length + 1 for length in self._lengths]
-        return self._forward([[token] for token in tokens])
+    def advance(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        """Append tokens to each row, at least one; logits [rows, columns, vocabulary] after each of them.
+
+        Rows with fewer tokens are padded on the right, so `settle` has to come next.
+        """
+        self._unsettled = columns = max(map(len, tokens))
+        width = max(self._lengths)
+        padded = [[*row, *[0] * (columns - len(row))] for row in tokens]
+        starts = [width - length for length in self._lengths]
+        ends = [width + len(row) for row in tokens]
+        return self._network.forward(padded, starts, ends, self._cache, answers=columns)
+
+    def settle(self, kept: Sequence[int]) -> None:
+        """Keep this many of the tokens just appended to each row, at least one, and drop the others."""
+        excess = [self._unsettled - count for count in kept]
+        width = max(self._lengths) + self._unsettled - min(excess)
+        self._lengths = [length + count for length, count in zip(self._lengths, kept, strict=True)]
+        if any(excess):
+            retract(self._cache, excess, cut=width - max(self._lengths))
 
     def join(self, other: "Batch") -> None:
         """Take over the rows of `other`, which is used up."""
@@ -39,6 +55,13 @@ class Batch:
             join(self._cache, other._cache, shift=shift)
             self._lengths += other._lengths
 
+    def part(self, rows: Sequence[int]) -> "Batch":
+        """Some rows as a batch of their own; they stay in this one as well."""
+        taken = Batch(self._network)
+        taken._lengths = [self._lengths[row] for row in rows]
+        taken._cache = part(self._cache, rows, cut=max(self._lengths) - max(taken._lengths))
+        return taken
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all other rows, and the columns that only they needed."""
         if len(rows) == len(self._lengths):
@@ -49,7 +72,3 @@ class Batch:
         width = max(self._lengths)
         self._lengths = [self._lengths[row] for row in rows]
         select(self._cache, rows, cut=width - max(self._lengths))
-
-    def _forward(self, columns: list[list[int]]) -> Tensor:
-        tokens = torch.tensor(columns, device=self._network.device)
-        return self._network.forward(tokens, self._lengths, self._cache)

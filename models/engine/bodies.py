@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.engine.errors import Malformed
 
 Ids: TypeAlias = list[int]
+Extra: TypeAlias = str | int | float | list[str | int | float]
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -55,6 +56,7 @@ class GenerationBody(Body):
     skip_special_tokens: bool = True
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
+    vllm_xargs: dict[str, Extra] | None = None
 
     def stop_strings(self) -> tuple[str, ...]:
         """The stop strings as a list, however they were sent."""

@@ -1,6 +1,7 @@
-"""Key-value caches of several rows as one: rows join on the left-padded grid, and leave it."""
+"""Key-value caches of several rows as one: rows join on the left-padded grid, go back in it, and leave it."""
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 import torch
@@ -21,6 +22,7 @@ _JOINABLE: Final = (
     LinearAttentionLayer,
     LinearAttentionAndFullAttentionLayer,
 )
+_RETRACTABLE: Final = (DynamicLayer, DummyLayer)
 
 
 def new_cache(config: PreTrainedConfig) -> DynamicCache:
@@ -33,6 +35,11 @@ def new_cache(config: PreTrainedConfig) -> DynamicCache:
 def is_joinable(cache: DynamicCache) -> bool:
     """Whether the functions below know all its layers; if not, it can hold one row only."""
     return all(type(layer) in _JOINABLE for layer in cache.layers)
+
+
+def is_retractable(cache: DynamicCache) -> bool:
+    """Whether `retract` knows all its layers: a state that is not kept by column cannot go back."""
+    return all(type(layer) in _RETRACTABLE for layer in cache.layers)
 
 
 def join(cache: DynamicCache, other: DynamicCache, *, shift: int) -> None:
@@ -54,8 +61,35 @@ def select(cache: DynamicCache, rows: Sequence[int], *, cut: int) -> None:
             layer.keys = layer.keys[at, :, cut:]
             layer.values = layer.values[at, :, cut:]
         if isinstance(layer, LinearAttentionLayer):
-            _pick(layer.conv_states, at)
-            _pick(layer.recurrent_states, at)
+            layer.conv_states = _picked(layer.conv_states, at)
+            layer.recurrent_states = _picked(layer.recurrent_states, at)
+
+
+def part(cache: DynamicCache, rows: Sequence[int], *, cut: int) -> DynamicCache:
+    """A cache of its own with what `select` would keep."""
+    taken = copy(cache)
+    taken.layers = [copy(layer) for layer in cache.layers]
+    select(taken, rows, cut=cut)
+    return taken
+
+
+def retract(cache: DynamicCache, excess: Sequence[int], *, cut: int) -> None:
+    """Drop the last `excess` columns of each row, move the row to the right edge again, and drop `cut` columns there
+    on the left."""
+    for layer in cache.layers:
+        if isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None:
+            layer.keys = _retracted(layer.keys, excess)[:, :, cut:]
+            layer.values = _retracted(layer.values, excess)[:, :, cut:]
+
+
+def _retracted(columns: Tensor, excess: Sequence[int]) -> Tensor:
+    least = min(excess)
+    columns = columns[:, :, : columns.shape[2] - least]
+    for row, dropped in enumerate(excess):
+        if dropped > least:
+            # What is dropped comes round to before the row's start, where it is masked.
+            columns[row] = columns[row].roll(dropped - least, dims=1)
+    return columns
 
 
 def _stack(ours: Tensor | None, theirs: Tensor | None, shift: int) -> Tensor | None:
@@ -72,7 +106,5 @@ def _append(ours: dict[int, Tensor | None], theirs: dict[int, Tensor | None]) ->
             ours[at] = torch.cat([state, more])
 
 
-def _pick(states: dict[int, Tensor | None], rows: list[int]) -> None:
-    for at, state in states.items():
-        if state is not None:
-            states[at] = state[rows]
+def _picked(states: dict[int, Tensor | None], rows: list[int]) -> dict[int, Tensor | None]:
+    return {at: None if state is None else state[rows] for at, state in states.items()}

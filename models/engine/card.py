@@ -15,6 +15,7 @@ class Card:
     root: str
     created: int
     fingerprint: str
+    version: str
     max_model_len: int
     vocabulary: int
     eos: frozenset[int]

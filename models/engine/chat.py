@@ -28,17 +28,17 @@ class ChatForm:
         return [first, *others]
 
     def chunk(self, delta: Delta) -> Json:
-        """One token more."""
+        """What a step wrote."""
         choice: dict[str, object] = {
             "index": delta.index,
             "delta": {"content": delta.text},
-            "logprobs": self._logprobs([delta.token]),
+            "logprobs": self._logprobs(delta.tokens),
             "finish_reason": delta.finish,
         }
         if delta.finish is not None:
             choice["stop_reason"] = delta.stop_reason
         if self.return_token_ids:
-            choice["token_ids"] = [delta.token.token_id]
+            choice["token_ids"] = token_ids(delta.tokens)
         return self._chunk([choice])
 
     def closing(self) -> Json:

@@ -22,11 +22,10 @@ class CompletionForm:
         return []
 
     def chunk(self, delta: Delta) -> Json:
-        """One token more; a choice's first one brings the prompt's ids."""
-        tokens = [delta.token]
-        choice = self._choice(delta.index, delta.text, tokens)
+        """What a step wrote; a choice's first one brings the prompt's ids."""
+        choice = self._choice(delta.index, delta.text, delta.tokens)
         if self.return_token_ids:
-            choice["token_ids"] = token_ids(tokens)
+            choice["token_ids"] = token_ids(delta.tokens)
             choice["prompt_token_ids"] = self.prompts[delta.index] if delta.is_first else None
         ending = {"finish_reason": delta.finish, "stop_reason": delta.stop_reason}
         return self.envelope.around("text_completion", [{**choice, **ending}])

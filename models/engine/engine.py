@@ -9,7 +9,7 @@ import torch
 from structlog.typing import FilteringBoundLogger
 
 from models.engine.errors import ClientLeft, EngineError, Overloaded, Stopping
-from models.engine.generation import Delta, Generation
+from models.engine.generation import Delta, Generation, Verification
 from models.engine.loop import News, StepLoop
 from models.engine.metrics import Meter
 from models.engine.network import Network
@@ -22,10 +22,20 @@ _STOP_TIMEOUT_S: Final = 1.0
 class Answer:
     """What one request is told, row by row as it comes."""
 
-    def __init__(self, generations: Sequence[Generation], tokenizer: Tokenizer, device: torch.device) -> None:
+    def __init__(
+        self,
+        generations: Sequence[Generation],
+        tokenizer: Tokenizer,
+        device: torch.device,
+        *,
+        speculative_tokens: int,
+    ) -> None:
         self.unfinished = len(generations)
+        self.speculative_tokens = speculative_tokens
+        self.verifications: list[Verification] = []
         self.rows = [
-            Row(generation, index, tokenizer, device, self.tell) for index, generation in enumerate(generations)
+            Row(generation, index, tokenizer, device, self.tell, speculative_tokens=speculative_tokens)
+            for index, generation in enumerate(generations)
         ]
         self._news: asyncio.Queue[Delta | EngineError] = asyncio.Queue()
 
@@ -33,6 +43,8 @@ class Answer:
         """Hand over the next thing to say."""
         if isinstance(news, Delta):
             self.unfinished -= news.finish is not None
+            if news.verification is not None:
+                self.verifications.append(news.verification)
         self._news.put_nowait(news)
 
     def abandon(self, error: EngineError) -> None:
@@ -65,7 +77,9 @@ class Engine:
         *,
         max_batch: int,
         max_queued: int | None,
+        speculative_tokens: int,
     ) -> None:
+        self._speculative_tokens = speculative_tokens
         self._tokenizer = tokenizer
         self._device: torch.device = network.device
         self._limit = None if max_queued is None else max_batch + max_queued
@@ -99,7 +113,7 @@ class Engine:
     def answer(self, generations: Sequence[Generation]) -> Iterator[Answer]:
         """Start to write; leaving the context stops what is not finished."""
         self._make_sure_there_is_room(len(generations))
-        answer = Answer(generations, self._tokenizer, self._device)
+        answer = Answer(generations, self._tokenizer, self._device, speculative_tokens=self._speculative_tokens)
         self._answers.add(answer)
         for row in answer.rows:
             self._steps.submit(row)

@@ -29,13 +29,14 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One sequence to write. `top_logprobs` None asks for no log-probabilities at all."""
+    """One sequence to write. `top_logprobs` None asks for no log-probabilities at all; `draft` may be a good guess."""
 
     prompt: tuple[int, ...]
     sampling: Sampling
     ending: Ending
     top_logprobs: int | None
     skip_special_tokens: bool
+    draft: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,24 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Verification:
+    """A step that verified draft tokens, and how many of these became the row's own."""
+
+    proposed: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
-    """One token more of row `index`. `text` lags behind it while more tokens could change it."""
+    """What one step wrote of row `index`. `text` lags behind `tokens` while more of these could change it."""
 
     index: int
     is_first: bool
     text: str
-    token: Token
+    tokens: tuple[Token, ...]
     finish: Finish | None
     stop_reason: int | str | None
+    verification: Verification | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ def fold(index: int, deltas: list[Delta]) -> Choice:
     return Choice(
         index=index,
         text="".join(delta.text for delta in deltas),
-        tokens=tuple(delta.token for delta in deltas),
+        tokens=tuple(token for delta in deltas for token in delta.tokens),
         finish=last.finish,
         stop_reason=last.stop_reason,
     )

@@ -54,6 +54,7 @@ def load(
         root=path,
         created=int(time.time()),
         fingerprint=_fingerprint(model, limit),
+        version=_version(),
         max_model_len=limit,
         vocabulary=next(model.get_input_embeddings().parameters()).shape[0],
         eos=tokenizer.eos,
@@ -74,7 +75,7 @@ def _try(network: Network) -> None:
     with torch.inference_mode():
         batch = Batch(network)
         batch.prefill([[0, 0]])
-        batch.advance([0])
+        batch.advance([[0, 0] if network.retractable else [0]])
 
 
 def _max_model_len(model: PreTrainedModel, wanted: int | None) -> int:

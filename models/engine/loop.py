@@ -1,4 +1,4 @@
-"""The thread that owns the model: lets rows in, and moves all of them on by a token at a time."""
+"""The thread that owns the model: lets rows in, and moves all of them on a step at a time."""
 
 import contextlib
 import queue
@@ -9,15 +9,13 @@ from typing import Final, TypeAlias
 
 import torch
 from structlog.typing import FilteringBoundLogger
-from torch import Tensor
 
-from models.engine.batch import Batch
 from models.engine.errors import EngineError, StepFailed
 from models.engine.generation import Delta
+from models.engine.lane import Lane
 from models.engine.metrics import Meter
 from models.engine.network import Network
 from models.engine.row import Row
-from models.engine.sampler import choose, score
 
 News: TypeAlias = Sequence[tuple[Row, Delta | EngineError]]
 
@@ -26,7 +24,10 @@ _PREFILL_TOKENS: Final = 4096
 
 
 class StepLoop:
-    """Sleeps while there is no row. `deliver` is called from the loop's own thread."""
+    """Sleeps while there is no row. `deliver` is called from the loop's own thread.
+
+    Rows that verify draft tokens advance apart from those that do not, whose steps are so much shorter.
+    """
 
     def __init__(
         self,
@@ -45,8 +46,8 @@ class StepLoop:
         self._inbox: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._waiting: deque[Row] = deque()
         self._arriving: list[Row] = []
-        self._rows: list[Row] = []
-        self._batch = Batch(network)
+        self._plain = Lane(network)
+        self._verifying = Lane(network)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="step-loop", daemon=True)
         meter.watch(running=self._count_running, waiting=self._count_waiting)
@@ -75,10 +76,13 @@ class StepLoop:
         return self._thread.is_alive()
 
     def _count_running(self) -> float:
-        return len(self._arriving) + len(self._rows)
+        return len(self._arriving) + self._admitted()
 
     def _count_waiting(self) -> float:
         return len(self._waiting) + self._inbox.qsize()
+
+    def _admitted(self) -> int:
+        return len(self._plain.rows) + len(self._verifying.rows)
 
     def _run(self) -> None:
         with torch.inference_mode():
@@ -86,10 +90,11 @@ class StepLoop:
                 self._receive()
                 self._drop_abandoned()
                 self._admit()
-                self._advance()
+                self._advance(self._plain)
+                self._advance(self._verifying)
 
     def _receive(self) -> None:
-        wait = not self._rows and not self._waiting
+        wait = not self._admitted() and not self._waiting
         with contextlib.suppress(queue.Empty):
             while True:
                 row = self._inbox.get(block=wait)
@@ -99,7 +104,8 @@ class StepLoop:
 
     def _drop_abandoned(self) -> None:
         self._waiting = deque(row for row in self._waiting if not row.abandoned)
-        self._keep([at for at, row in enumerate(self._rows) if not row.abandoned])
+        for lane in (self._plain, self._verifying):
+            lane.keep([at for at, row in enumerate(lane.rows) if not row.abandoned])
 
     def _admit(self) -> None:
         self._arriving = self._next_rows()
@@ -109,32 +115,32 @@ class StepLoop:
             self._arriving = []
 
     def _prefill(self, arriving: Sequence[Row]) -> None:
-        batch = Batch(self._network)
-        logits = batch.prefill([row.generation.prompt for row in arriving])
+        lane = Lane(self._network)
+        deltas = lane.prefill(arriving)
         self._meter.prefilled(sum(len(row.generation.prompt) for row in arriving))
-        deltas = _write(arriving, logits)
-        staying = _unfinished(deltas)
-        batch.keep(staying)
-        self._batch.join(batch)
-        self._rows += [arriving[at] for at in staying]
+        self._sort(lane)
         self._arriving = []
         self._tell(arriving, deltas)
 
-    def _advance(self) -> None:
-        rows = self._rows
+    def _advance(self, lane: Lane) -> None:
+        rows = list(lane.rows)
         if not rows:
             return
         with self._failing(rows):
-            logits = self._batch.advance([row.tokens[-1] for row in rows])
-            deltas = _write(rows, logits)
-            self._keep(_unfinished(deltas))
+            deltas = lane.advance()
+            self._sort(lane)
             self._tell(rows, deltas)
+
+    def _sort(self, lane: Lane) -> None:
+        """Rows that propose tokens belong into one lane, the others into the other."""
+        self._verifying.take(lane, [at for at, row in enumerate(lane.rows) if row.proposal])
+        self._plain.take(lane, [at for at, row in enumerate(lane.rows) if not row.proposal])
 
     def _next_rows(self) -> list[Row]:
         """The rows that come in next: first come, first served, as many as have a place."""
         rows: list[Row] = []
         longest = 0
-        while self._waiting and len(self._rows) + len(rows) < self._max_batch:
+        while self._waiting and self._admitted() + len(rows) < self._max_batch:
             longest = max(longest, len(self._waiting[0].generation.prompt))
             if rows and longest * (len(rows) + 1) > _PREFILL_TOKENS:
                 break
@@ -143,15 +149,8 @@ class StepLoop:
 
     def _tell(self, rows: Sequence[Row], deltas: Sequence[Delta]) -> None:
         """Last of all in a step, so that who hears of the end of an answer finds its place free."""
-        self._meter.wrote(len(deltas))
-        for delta in deltas:
-            if delta.finish is not None:
-                self._meter.finished(delta.finish)
+        self._meter.wrote(deltas)
         self._deliver(list(zip(rows, deltas, strict=True)))
-
-    def _keep(self, staying: Sequence[int]) -> None:
-        self._batch.keep(staying)
-        self._rows = [self._rows[at] for at in staying]
 
     @contextlib.contextmanager
     def _failing(self, rows: Sequence[Row]) -> Iterator[None]:
@@ -163,15 +162,3 @@ class StepLoop:
             for row in rows:
                 row.abandoned = True
             self._deliver([(row, StepFailed("the model failed on this request")) for row in rows])
-
-
-def _write(rows: Sequence[Row], logits: Tensor) -> list[Delta]:
-    """Give each row its next token."""
-    rules = [row.generation.sampling for row in rows]
-    tokens = choose(logits, rules, [row.generator for row in rows])
-    scores = score(logits, tokens, [row.generation.top_logprobs for row in rows])
-    return [row.take(token, scored) for row, token, scored in zip(rows, tokens, scores, strict=True)]
-
-
-def _unfinished(deltas: Sequence[Delta]) -> list[int]:
-    return [at for at, delta in enumerate(deltas) if delta.finish is None]

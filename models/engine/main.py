@@ -25,6 +25,7 @@ def serve(
     dtype: Literal["auto", "float32", "bfloat16"],
     device: str,
     threads: int | None,
+    speculative_tokens: int,
 ) -> int:
     """Serve `model` until SIGINT or SIGTERM; the process's exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -40,7 +41,7 @@ def serve(
     except StartError as error:
         sys.stderr.write(f"smallfirst engine: {error}\n")
         return 2
-    run(loaded, listener, max_batch=max_batch, max_queued=max_queued)
+    run(loaded, listener, max_batch=max_batch, max_queued=max_queued, speculative_tokens=speculative_tokens)
     return 0
 
 

@@ -1,16 +1,16 @@
 """What the engine counts, under vLLM's names, so that one scraper reads both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from models.engine.generation import Finish
+from models.engine.generation import Delta, Verification
 
 
 class Meter:
-    """Counters of one engine, in a registry of its own."""
+    """Counters of one engine, in a registry of its own. Those of speculation are there only if it `speculates`."""
 
-    def __init__(self, model_name: str) -> None:
+    def __init__(self, model_name: str, *, speculates: bool) -> None:
         self._registry = CollectorRegistry()
         self._model_name = model_name
         self._prompt_tokens = self._counter("vllm:prompt_tokens", "Prompt tokens read")
@@ -21,6 +21,7 @@ class Meter:
             ["model_name", "finished_reason"],
             registry=self._registry,
         )
+        self._speculation = self._speculation_counters() if speculates else None
 
     def watch(self, *, running: Callable[[], float], waiting: Callable[[], float]) -> None:
         """Report these numbers whenever the metrics are read."""
@@ -31,17 +32,32 @@ class Meter:
         """Prompts have been read."""
         self._prompt_tokens.inc(prompt_tokens)
 
-    def wrote(self, tokens: int) -> None:
+    def wrote(self, deltas: Sequence[Delta]) -> None:
         """A step has ended."""
-        self._generation_tokens.inc(tokens)
-
-    def finished(self, reason: Finish) -> None:
-        """A sequence has ended by itself."""
-        self._finished.labels(self._model_name, reason).inc()
+        for delta in deltas:
+            self._generation_tokens.inc(len(delta.tokens))
+            if delta.finish is not None:
+                self._finished.labels(self._model_name, delta.finish).inc()
+            if delta.verification is not None:
+                self._verified(delta.verification)
 
     def exposition(self) -> bytes:
         """Prometheus text format."""
         return generate_latest(self._registry)
+
+    def _verified(self, verification: Verification) -> None:
+        if self._speculation is not None:
+            drafts, proposed, accepted = self._speculation
+            drafts.inc()
+            proposed.inc(verification.proposed)
+            accepted.inc(verification.accepted)
+
+    def _speculation_counters(self) -> tuple[Counter, Counter, Counter]:
+        return (
+            self._counter("vllm:spec_decode_num_drafts", "Steps of a sequence that verified draft tokens"),
+            self._counter("vllm:spec_decode_num_draft_tokens", "Draft tokens verified"),
+            self._counter("vllm:spec_decode_num_accepted_tokens", "Draft tokens accepted"),
+        )
 
     def _counter(self, name: str, documentation: str) -> Counter:
         counter = Counter(name, documentation, ["model_name"], registry=self._registry)

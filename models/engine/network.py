@@ -1,17 +1,18 @@
-"""One forward pass of a causal model over left-padded rows, whatever its architecture."""
+"""One forward pass of a causal model over padded rows, whatever its architecture."""
 
 import inspect
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from models.engine.cache import is_joinable, new_cache
+from models.engine.cache import is_joinable, is_retractable, new_cache
 from models.engine.errors import StartError
 
 
 class Network:
-    """A loaded model. Rows end in the last column; what is before a row's start is masked."""
+    """A loaded model. What is before a row's start, or from its end on, is masked."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         accepted = inspect.signature(model.forward).parameters
@@ -23,27 +24,38 @@ class Network:
         self._is_recurrent = "cache_params" in accepted
         self.device = model.device
         self.joinable = is_joinable(self.new_cache())
+        self.retractable = is_retractable(self.new_cache())
 
     def new_cache(self) -> DynamicCache:
         """An empty cache for this model."""
         return new_cache(self._model.config)
 
-    def forward(self, tokens: Tensor, lengths: list[int], cache: DynamicCache) -> Tensor:
-        """Float logits [rows, vocabulary] after the last column.
+    def forward(
+        self,
+        tokens: Sequence[Sequence[int]],
+        starts: Sequence[int],
+        ends: Sequence[int],
+        cache: DynamicCache,
+        *,
+        answers: int,
+    ) -> Tensor:
+        """Float logits [rows, answers, vocabulary] after each of the last `answers` columns.
 
-        `tokens` [rows, columns] are appended to the cache; `lengths` count each row's tokens with
-        them, so that the longest row's length is the width of the cache afterwards.
+        `tokens` [rows, columns] are appended to the cache, whose width afterwards is the largest of `ends`; row i
+        has its tokens in the columns from `starts[i]` to before `ends[i]`.
         """
-        columns = torch.arange(max(lengths), device=self.device)
-        starts = torch.tensor([[max(lengths) - length] for length in lengths], device=self.device)
-        fresh = columns[-tokens.shape[1] :]
-        inputs: dict[str, object] = {"input_ids": tokens, "use_cache": True}
+        columns = torch.arange(max(ends), device=self.device)
+        first = torch.tensor([[start] for start in starts], device=self.device)
+        last = torch.tensor([[end - 1] for end in ends], device=self.device)
+        fresh = columns[-len(tokens[0]) :]
+        inputs: dict[str, object] = {"input_ids": torch.tensor(tokens, device=self.device), "use_cache": True}
         inputs["cache_params" if self._is_recurrent else "past_key_values"] = cache
-        if min(lengths) < max(lengths) and not (self._is_recurrent and len(fresh) == 1):
-            inputs["attention_mask"] = (columns >= starts).long()
+        is_padded = max(starts) > 0 or min(ends) < max(ends)
+        if is_padded and not (self._is_recurrent and len(fresh) == 1):
+            inputs["attention_mask"] = ((columns >= first) & (columns <= last)).long()
         if self._has_positions:
-            inputs["position_ids"] = (fresh - starts).clamp(min=0)
+            inputs["position_ids"] = (torch.minimum(fresh, last) - first).clamp(min=0)
         if self._keeps_last:
-            inputs["logits_to_keep"] = 1
+            inputs["logits_to_keep"] = answers
         logits: Tensor = self._model(**inputs).logits
-        return logits[:, -1].float()
+        return logits[:, -answers:].float()

@@ -31,12 +31,20 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def run(loaded: Loaded, listener: socket.socket, *, max_batch: int, max_queued: int | None) -> None:
+def run(
+    loaded: Loaded,
+    listener: socket.socket,
+    *,
+    max_batch: int,
+    max_queued: int | None,
+    speculative_tokens: int,
+) -> None:
     """Serve on `listener` until a signal comes."""
     # Spares the collector, and the process its second of clearing up, what stays loaded anyway.
     gc.freeze()
     log = _logger()
-    meter = Meter(loaded.card.name)
+    speculative_tokens = _speculative_tokens(loaded, speculative_tokens, log)
+    meter = Meter(loaded.card.name, speculates=speculative_tokens > 0)
     engine = Engine(
         loaded.network,
         loaded.tokenizer,
@@ -44,6 +52,7 @@ def run(loaded: Loaded, listener: socket.socket, *, max_batch: int, max_queued: 
         log,
         max_batch=_rows(loaded, max_batch, log),
         max_queued=max_queued,
+        speculative_tokens=speculative_tokens,
     )
 
     @contextlib.asynccontextmanager
@@ -73,6 +82,13 @@ def _rows(loaded: Loaded, wanted: int, log: FilteringBoundLogger) -> int:
         return wanted
     log.warning("the model's cache cannot be batched, one request runs at a time")
     return 1
+
+
+def _speculative_tokens(loaded: Loaded, wanted: int, log: FilteringBoundLogger) -> int:
+    if loaded.network.retractable or not wanted:
+        return wanted
+    log.warning("the model's memory cannot go back, drafts are ignored")
+    return 0
 
 
 def _server(app: FastAPI) -> uvicorn.Server:

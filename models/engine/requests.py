@@ -17,6 +17,7 @@ from models.engine.card import Card
 from models.engine.errors import Refused
 from models.engine.generation import Ending, Generation, Sampling
 from models.engine.tokenizer import Tokenizer
+from models.handover import contract
 
 _COMPLETION_TOKENS: Final = 16
 
@@ -102,7 +103,12 @@ class Reader:
         ending = self._ending(body, room if max_tokens is None else min(room, max_tokens))
         sampling = [self._sampling(body, at) for at in range(count)]
         checks.check_choices(count, sampling[0].temperature)
-        return [Generation(tuple(prompt), each, ending, top, body.skip_special_tokens) for each in sampling]
+        draft = self._draft(body)
+        return [Generation(tuple(prompt), each, ending, top, body.skip_special_tokens, draft) for each in sampling]
+
+    def _draft(self, body: GenerationBody) -> tuple[int, ...]:
+        raw = (body.vllm_xargs or {}).get(contract.KEY)
+        return contract.draft_of(raw, vocabulary=self._card.vocabulary)[: self._card.max_model_len]
 
     def _sampling(self, body: GenerationBody, choice: int) -> Sampling:
         given = body.model_dump(include={"temperature", "top_k", "top_p"}, exclude_none=True)

@@ -1,6 +1,6 @@
 """The next token from logits, and what to report about it. Pure but for the generators' state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,28 +30,52 @@ def is_greedy(temperature: float) -> bool:
     return temperature < _GREEDY_BELOW
 
 
-def choose(logits: Tensor, rules: Sequence[Sampling], generators: Sequence[torch.Generator]) -> list[int]:
-    """One token id per row of `logits` [rows, vocabulary]; of equal ones the lowest when greedy."""
-    chosen: list[int] = logits.argmax(dim=-1).tolist()
-    for row, (rule, generator) in enumerate(zip(rules, generators, strict=True)):
-        if not is_greedy(rule.temperature):
-            chosen[row] = _draw(logits[row], rule, generator)
-    return chosen
+def choose(
+    logits: Tensor,
+    drafts: Sequence[Sequence[int]],
+    rules: Sequence[Sampling],
+    generators: Sequence[torch.Generator],
+) -> list[list[int]]:
+    """The tokens that each row writes after the columns of `logits` [rows, columns, vocabulary].
+
+    Row i's columns are its last token and then `drafts[i]`. Every token is drawn as it would be without a draft, and
+    the row goes on while it is the draft's: the acceptance rule of Leviathan et al. 2023 (arXiv 2211.17192) for a
+    draft without probabilities, and of one random stream the very tokens that plain steps draw. Of equally likely
+    tokens greedy takes the lowest.
+    """
+    likely: list[list[int]] = logits.argmax(dim=-1).tolist()
+    written = []
+    for row, (draft, rule, generator) in enumerate(zip(drafts, rules, generators, strict=True)):
+        draws = likely[row] if is_greedy(rule.temperature) else (_draw(each, rule, generator) for each in logits[row])
+        written.append(_up_to_deviation(draft, draws))
+    return written
 
 
-def score(logits: Tensor, chosen: Sequence[int], tops: Sequence[int | None]) -> list[Score | None]:
-    """Scores of the rows whose `tops` asks for that many alternatives; `logits` as in `choose`."""
-    rows = [row for row, top in enumerate(tops) if top is not None]
-    scores: list[Score | None] = [None] * len(tops)
-    if not rows:
+def score(logits: Tensor, written: Sequence[Sequence[int]], tops: Sequence[int | None]) -> list[list[Score | None]]:
+    """Scores of what `choose` made of `logits`, for the rows whose `tops` asks for that many alternatives."""
+    scores: list[list[Score | None]] = [[None] * len(tokens) for tokens in written]
+    places = [(row, column) for row, top in enumerate(tops) if top is not None for column in range(len(written[row]))]
+    if not places:
         return scores
-    logprobs = logits[rows].log_softmax(dim=-1).clamp(min=_LOWEST_LOGPROB)
-    best, ids = logprobs.topk(min(max(tops[row] or 0 for row in rows), logprobs.shape[-1]))
-    of_chosen = logprobs[range(len(rows)), [chosen[row] for row in rows]].tolist()
-    for row, logprob, top_ids, top in zip(rows, of_chosen, ids.tolist(), best.tolist(), strict=True):
+    chosen = [written[row][column] for row, column in places]
+    rows, columns = ([place[axis] for place in places] for axis in (0, 1))
+    logprobs = logits[rows, columns].log_softmax(dim=-1).clamp(min=_LOWEST_LOGPROB)
+    best, ids = logprobs.topk(min(max(tops[row] or 0 for row, _ in places), logprobs.shape[-1]))
+    of_chosen = logprobs[range(len(places)), chosen].tolist()
+    for (row, column), logprob, top_ids, top in zip(places, of_chosen, ids.tolist(), best.tolist(), strict=True):
         ranked = tuple(zip(top_ids, top, strict=True))[: tops[row]]
-        scores[row] = Score(logprob=logprob, top=ranked)
+        scores[row][column] = Score(logprob=logprob, top=ranked)
     return scores
+
+
+def _up_to_deviation(draft: Sequence[int], draws: Iterable[int]) -> list[int]:
+    """Draws no token after the first that is not the draft's."""
+    written: list[int] = []
+    for proposed, token in zip((*draft, None), draws, strict=False):
+        written.append(token)
+        if token != proposed:
+            break
+    return written
 
 
 def _draw(logits: Tensor, rule: Sampling, generator: torch.Generator) -> int:

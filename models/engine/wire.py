@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 import orjson
 
-from models.engine.generation import Candidate, Choice, Delta, Token
+from models.engine.generation import Candidate, Choice, Delta, Token, Verification
 
 Json: TypeAlias = Mapping[str, object]
 Spell: TypeAlias = Callable[[Candidate], str]
@@ -70,6 +70,22 @@ def usage(prompt_tokens: int, completion_tokens: int) -> Json:
         "total_tokens": prompt_tokens + completion_tokens,
         "completion_tokens": completion_tokens,
         "prompt_tokens_details": None,
+    }
+
+
+def speculation(verifications: Sequence[Verification], most: int) -> Json:
+    """vLLM's account of the draft tokens that one sequence verified, at most so many in a step."""
+    steps = len(verifications)
+    proposed = sum(each.proposed for each in verifications)
+    accepted = sum(each.accepted for each in verifications)
+    return {
+        "mean_acceptance_length": 1 + accepted / steps,
+        "draft_acceptance_rate": accepted / proposed,
+        "acceptance_histogram": [sum(each.accepted == count for each in verifications) for count in range(most + 1)],
+        "num_spec_steps": steps,
+        "num_accepted_draft_tokens": accepted,
+        "num_draft_tokens": proposed,
+        "num_spec_tokens": most,
     }
 
 

@@ -107,6 +107,9 @@ def engine(
     dtype: Literal["auto", "float32", "bfloat16"] = "auto",
     device: str = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one step.")] = None,
+    speculative_tokens: Annotated[
+        int, typer.Option(min=0, max=128, help="Draft tokens verified in one step; 0 ignores drafts.")
+    ] = 16,
 ) -> None:
     """Serve one causal language model by transformers, with vLLM's requests and replies (extra `engine`)."""
     from models.engine.main import serve as serve_engine
@@ -123,6 +126,7 @@ def engine(
             dtype=dtype,
             device=device,
             threads=threads,
+            speculative_tokens=speculative_tokens,
         )
     raise typer.Exit(code)
 

@@ -248,6 +248,7 @@ def _options(model: Path) -> dict[str, object]:
         "dtype": "float32",
         "device": "cpu",
         "threads": 1,
+        "speculative_tokens": 16,
     }
 
 

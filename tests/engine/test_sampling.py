@@ -92,10 +92,10 @@ async def test_choices_of_one_request_differ(client) -> None:
 
 
 def test_of_equally_likely_tokens_greedy_takes_the_lowest() -> None:
-    logits = torch.tensor([[0.0, 2.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]])
+    logits = torch.tensor([[[0.0, 2.0, 1.0, 2.0]], [[0.0, 0.0, 0.0, 0.0]]])
     greedy = Sampling(temperature=0, top_k=0, top_p=1, seed=None)
 
-    assert choose(logits, [greedy] * 2, [torch.Generator()] * 2) == [1, 0]
+    assert choose(logits, [()] * 2, [greedy] * 2, [torch.Generator()] * 2) == [[1], [0]]
 
 
 async def test_the_models_own_recommendation_holds_where_a_request_is_silent(reciter, recitals) -> None:
