@@ -73,22 +73,18 @@ class Delta:
     pieces: tuple[Piece, ...]
     received_s: float
 
-    @property
-    def says_something(self) -> bool:
-        """Whether it holds more than the announcement of an answer."""
-        return any(piece.finish_reason or piece.tokens or piece.characters for piece in self.pieces)
-
 
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; the
-    chunk of a stream that brought the report; what came of a draft that the server verified, where it says so; and the
-    fingerprint of the tokenizer that the answer's token ids belong to, where it is known."""
+    chunk of a stream that brought the report; what came of drafts that the server verified, where it says so, and
+    whether it was `handed` one; the fingerprint of the tokenizer of the answer's token ids, where it is known."""
 
     usage: Usage | None
     reported: WireUsage | None = None
     chunk: WireReply | None = None
     speculation: Speculation | None = None
+    handed: bool = False
     tokenizer: str | None = None
 
 

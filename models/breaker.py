@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 BreakerState = Literal["closed", "open", "half-open"]
@@ -9,6 +10,14 @@ BreakerState = Literal["closed", "open", "half-open"]
 OPENS_AFTER = 3
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a request is let through with. Of those from before the breaker last opened none says anything any more."""
+
+    generation: int
+    is_trial: bool
 
 
 class Breaker:
@@ -20,6 +29,7 @@ class Breaker:
         self._failures = 0
         self._pause_s = 0.0
         self._open_until_s = 0.0
+        self._generation = 0
         self._lost = False
         self._trying = False
 
@@ -35,29 +45,42 @@ class Breaker:
         """Whether a request may be sent."""
         return self.state == "closed" or (self.state == "half-open" and not self._trying)
 
-    def sent(self) -> None:
+    def sent(self) -> Ticket:
         """A request is on its way."""
-        self._trying = self._trying or self.state == "half-open"
+        is_trial = self.state == "half-open"
+        self._trying = self._trying or is_trial
+        return Ticket(self._generation, is_trial)
 
-    def succeeded(self) -> None:
+    def succeeded(self, ticket: Ticket) -> None:
         """The server did what it was asked for, or had no part in the failure: what went before is forgotten."""
-        self._failures, self._pause_s, self._trying = 0, 0.0, False
+        if ticket.generation == self._generation:
+            self._failures, self._pause_s, self._trying = 0, 0.0, False
 
-    def failed(self, *, lost: bool) -> None:
+    def failed(self, ticket: Ticket, *, lost: bool) -> None:
         """The server failed; `lost`: it could not even be reached."""
-        self._failures += 1
-        self._lost = lost
-        self._trying = False
-        if self._pause_s or self._failures >= OPENS_AFTER:
-            self._pause_s = min(2 * self._pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
-            self._open_until_s = self._now_s() + self._pause_s
+        if ticket.generation == self._generation:
+            self._fail(lost=lost)
 
-    def given_up(self) -> None:
-        """A request ended that says nothing of the server: its client left."""
-        self._trying = False
+    def given_up(self, ticket: Ticket) -> None:
+        """A request ended that says nothing of the server: its client left, for example."""
+        if ticket.is_trial and ticket.generation == self._generation:
+            self._trying = False
+
+    def found_lost(self) -> None:
+        """A probe could not reach the server."""
+        self._fail(lost=True)
 
     def found_alive(self) -> None:
         """The server answers a probe: one that could not be reached is tried by that, and opens at the next failure."""
         if self._lost:
-            self._pause_s, self._lost = 0.0, False
+            self._pause_s, self._lost, self._trying = 0.0, False, False
             self._failures = min(self._failures, OPENS_AFTER - 1)
+
+    def _fail(self, *, lost: bool) -> None:
+        self._failures += 1
+        self._lost = lost
+        self._trying = False
+        if self._pause_s or self._failures >= OPENS_AFTER:
+            self._generation += 1
+            self._pause_s = min(2 * self._pause_s or FIRST_PAUSE_S, LONGEST_PAUSE_S)
+            self._open_until_s = self._now_s() + self._pause_s

@@ -11,7 +11,7 @@ import orjson
 
 from models.answer import Delta, Finish
 from models.endpoint import Endpoint, Limits
-from models.errors import BadReply, Disconnected, TimedOut, Unreachable
+from models.errors import BadReply, Disconnected, NoConnection, TimedOut, Unreachable
 from models.parsing import delta_of, error_of, finish_of
 from models.sse import DONE, EventReader
 from models.wire import JsonObject, WireReply
@@ -56,7 +56,7 @@ class Caller:
         except TimeoutError as late:
             raise TimedOut(f"{endpoint.name} took longer than its limits allow") from late
         except aiohttp.ClientConnectorError as failed:
-            raise Unreachable(f"{endpoint.name}: {type(failed).__name__}") from failed
+            raise NoConnection(f"{endpoint.name}: {type(failed).__name__}") from failed
         except aiohttp.ClientError as failed:
             raise Disconnected(f"{endpoint.name}: {type(failed).__name__}") from failed
         try:

@@ -17,6 +17,12 @@ class Unreachable(ModelError):
     reason = "unreachable"
 
 
+class NoConnection(Unreachable):
+    """No connection could be made."""
+
+    reason = "unreachable"
+
+
 class Disconnected(Unreachable):
     """The connection broke before the server said anything: an idle one may just have been closed."""
 

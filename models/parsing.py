@@ -5,6 +5,7 @@ server says of an error goes to the client where it is the client's; it never go
 """
 
 import json
+from array import array
 
 import orjson
 
@@ -27,6 +28,7 @@ def delta_of(received: bytes, received_s: float) -> Delta:
         reply = loaded(received)
         failed = reply.get("error") is not None
         pieces = tuple(piece_of(choice) for choice in reply.get("choices") or ())
+        check_ids(reply.get("prompt_token_ids"))
     except NOT_A_REPLY as wrong:
         raise BadReply(f"the server's reply is no chat completion ({type(wrong).__name__})") from wrong
     if failed:
@@ -63,8 +65,13 @@ def piece_of(choice: WireChoice) -> Piece:
         message,
         tokens,
         None if finish_reason is None else text_of(finish_reason),
-        tuple(map(int, choice.get("token_ids") or ())),
+        check_ids(choice.get("token_ids")),
     )
+
+
+def check_ids(ids: list[int] | None) -> tuple[int, ...]:
+    """Token ids. Raises a TypeError or OverflowError where they are none."""
+    return tuple(array("q", ids or ()))
 
 
 def check_message(message: WireMessage) -> None:
@@ -138,7 +145,7 @@ def error_of(status: int, received: bytes, retry_after: str | None) -> ModelErro
     """What an answer other than 200 means."""
     message = f"the server answered {status}"
     match status:
-        case 400 | 413 | 422:
+        case 400 | 413 | 422 | 501:
             param, code = blamed(received)
             return CapabilityMiss(message_of(received), param=param, code=code)
         case 401 | 403 | 404:

@@ -11,7 +11,8 @@ Server = TypeVar("Server")
 
 MUCH_BUSIER = 2
 MUCH_BUSIER_SHARE = 0.25
-PRIOR_TOKENS_A_STEP = 2.0
+PRIOR_ACCEPTANCE = 0.6
+PRIOR_AT_ONCE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,30 @@ def pick(candidates: Sequence[Candidate[Server]], conversation: bytes) -> Candid
     if len(candidates) == 1:
         return candidates[0]
     first, second, *_ = sorted(candidates, key=lambda one: draw(one.name, conversation), reverse=True)
-    if first.full != second.full:
-        return second if first.full else first
-    busier_by = first.load - second.load
-    return second if busier_by > max(MUCH_BUSIER, MUCH_BUSIER_SHARE * second.load) else first
+    return second if is_much_busier(first, second) else first
+
+
+def is_much_busier(one: Candidate[Server], other: Candidate[Server]) -> bool:
+    """Whether one server has so many more requests that its cache is not worth the wait, or alone has no room."""
+    if one.full != other.full:
+        return one.full
+    return one.load - other.load > max(MUCH_BUSIER, MUCH_BUSIER_SHARE * other.load)
 
 
 def draw(name: str, conversation: bytes) -> bytes:
     """How strongly a server draws a conversation."""
     return blake2b(conversation, key=name.encode()[:64], digest_size=8).digest()
+
+
+def useful(candidates: Sequence[Candidate[Server]], *, drafted: bool) -> Sequence[Candidate[Server]]:
+    """Without the servers whose speculation is idle for a request, `drafted` or not, unless the others are much busier:
+    who verifies drafts is of use to a request that brings one, who drafts by itself to one that does not."""
+    idle = "drafter" if drafted else "handover"
+    fit = [one for one in candidates if one.speculation != idle]
+    rest = [one for one in candidates if one.speculation == idle]
+    if not fit or not rest:
+        return candidates
+    return candidates if is_much_busier(least_busy(fit), least_busy(rest)) else fit
 
 
 def worth_it(candidates: Sequence[Candidate[Server]], saturation_tokens: int) -> Sequence[Candidate[Server]]:
@@ -55,10 +71,16 @@ def worth_it(candidates: Sequence[Candidate[Server]], saturation_tokens: int) ->
     plain = [one for one in candidates if one.speculation not in ("drafter", "handover")]
     if not speculating or not plain:
         return candidates
-    least = min(speculating, key=lambda one: one.load)
-    tokens = least.tokens_a_step or PRIOR_TOKENS_A_STEP
-    pays = speculation_pays(tokens, at_once=least.at_once, batch=least.load + 1, saturation_tokens=saturation_tokens)
-    return speculating if pays else plain
+    least = least_busy(speculating)
+    at_once = least.at_once or PRIOR_AT_ONCE
+    tokens = least.tokens_a_step or expected_tokens_a_step(PRIOR_ACCEPTANCE, at_once)
+    pays = speculation_pays(tokens, at_once=at_once, batch=least.load + 1, saturation_tokens=saturation_tokens)
+    return speculating if pays and not is_much_busier(least, least_busy(plain)) else plain
+
+
+def least_busy(candidates: Sequence[Candidate[Server]]) -> Candidate[Server]:
+    """The one with the fewest requests; those without room last."""
+    return min(candidates, key=lambda one: (one.full, one.load))
 
 
 def expected_tokens_a_step(acceptance: float, at_once: int) -> float:

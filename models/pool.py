@@ -20,13 +20,14 @@ from models.errors import (
     TimedOut,
     Unreachable,
 )
-from models.picking import Candidate, pick, worth_it
+from models.picking import Candidate, pick, useful, worth_it
 from models.prompt import Prompt
 from models.replica import Replica
 from models.resuming import OnBrokenStream, Said
 
 ANOTHER_MAY_DO_BETTER = (BadReply, Misconfigured, Overloaded, TimedOut, Unreachable)
 MAX_TRIES = 2
+MAX_RESUMES = 2
 PROBE_EVERY_S = 2.0
 PROBE_LOST_EVERY_S = 0.5
 RESOLVE_EVERY_S = 10.0
@@ -64,15 +65,15 @@ class Pool:
         self.resumed = 0
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
-        """As `Model.generate`. Before the first word a failure is tried once more, on another server if there is one
-        that can; after it, a stream goes on from another server where that is possible, and allowed.
+        """As `Model.generate`. Before the first word a failure is tried again on another server, if there is one that
+        can; after it, a stream goes on from another server where that is possible, and allowed.
 
         A lone server is tried again only where the connection broke before it said anything.
         """
         asking, tried = self._identified(prompt), list[Replica]()
         said = Said(asking)
+        replica = self._choose(asking, self.replicas)
         while True:
-            replica = self._choose(asking, tried)
             tried.append(replica)
             try:
                 async with aclosing(replica.generate(asking)) as parts:
@@ -81,7 +82,13 @@ class Pool:
                             yield passed
                 return
             except ModelError as failed:
-                asking = self._instead(asking, said, tried, failed)
+                if said.finished:
+                    yield Finish(None)
+                    return
+                if said.begun:
+                    replica, asking = await self._another_goes_on(said, asking, tried, failed)
+                else:
+                    replica, said = self._another(asking, tried, failed), Said(asking)
 
     async def resolve(self) -> None:
         """Look the servers' names up; a name that is not known just now keeps the addresses that it had."""
@@ -116,57 +123,66 @@ class Pool:
 
     def _identified(self, prompt: Prompt) -> Prompt:
         """With token ids, where a broken stream could go on elsewhere."""
-        return prompt.drafted() if prompt.streams and len(self.replicas) > 1 else prompt
+        return prompt.with_token_ids() if prompt.streams and len(self.replicas) > 1 else prompt
 
-    def _choose(self, prompt: Prompt, tried: Sequence[Replica]) -> Replica:
-        """Who is asked next. Raises Unreachable where nobody can be, CapabilityMiss where nobody takes the request."""
-        others = [replica for replica in self.replicas if replica not in tried] or list(tried)
-        able = [replica for replica in others if replica.takes(prompt)]
+    def _choose(self, prompt: Prompt, among: Sequence[Replica]) -> Replica:
+        """Who is asked. Raises CapabilityMiss where no server of the tier takes the request, Unreachable where none of
+        those that may be asked just now does."""
         barred = prompt.bars_speculation
-        if not able and barred and any(replica.abilities.speculates for replica in others):
+        if barred and not any(replica.takes(prompt) for replica in self.replicas):
             raise CapabilityMiss(f"{barred}: no server of the model takes it: all of them speculate", param=barred)
-        asked = [replica for replica in able or others if replica.may_be_asked]
-        if not asked:
+        ready = [replica for replica in among if replica.may_be_asked]
+        able = [replica for replica in ready if replica.takes(prompt)] or ([] if barred else ready)
+        if not able:
             raise Unreachable("no server of the tier is to be asked just now: all of them failed or sleep")
-        return asked[0] if len(asked) == 1 else pick(self._preferred(asked, prompt), prompt.conversation).server
+        if len(able) == 1:
+            return able[0]
+        fit = useful([candidate_of(replica) for replica in able], drafted=prompt.handover is not None)
+        return pick(worth_it(fit, self._rules.saturation_tokens), prompt.conversation).server
 
-    def _preferred(self, replicas: Sequence[Replica], prompt: Prompt) -> Sequence[Candidate[Replica]]:
-        """Those that answer soonest at their load: who verifies drafts is of use to a request that has one, who drafts
-        by itself to one that has none."""
-        candidates = [candidate_of(replica) for replica in replicas]
-        idle = "handover" if prompt.handover is None else "drafter"
-        useful = [one for one in candidates if one.speculation != idle]
-        return worth_it(useful or candidates, self._rules.saturation_tokens)
-
-    def _instead(self, asked: Prompt, said: Said, tried: list[Replica], failed: ModelError) -> Prompt:
-        """What to ask another server for after a failure; raises the failure where that would be no use."""
-        if said.begun:
-            return self._resumed(said, tried, failed)
-        alone = len(self.replicas) == 1
-        another = isinstance(failed, Disconnected) if alone else self._may_do_better(tried, failed)
-        if not another or len(tried) >= MAX_TRIES:
-            raise failed
-        self.retried += 1
-        return asked
-
-    def _may_do_better(self, tried: Sequence[Replica], failed: ModelError) -> bool:
+    def _another(self, prompt: Prompt, tried: Sequence[Replica], failed: ModelError) -> Replica:
+        """Who is asked after a failure before the first word; raises the failure where that would be no use."""
+        others = [replica for replica in self.replicas if replica not in tried]
         if isinstance(failed, CapabilityMiss):
-            return any(is_abler(replica, tried[-1]) for replica in self.replicas if replica not in tried)
-        return isinstance(failed, ANOTHER_MAY_DO_BETTER)
+            others = [replica for replica in others if is_abler(replica, tried[-1])]
+        elif not isinstance(failed, ANOTHER_MAY_DO_BETTER):
+            raise failed
+        if isinstance(failed, Disconnected) and len(self.replicas) == 1 == len(tried):
+            others = [*tried]
+        enough = len(tried) >= MAX_TRIES and not isinstance(failed, Overloaded)
+        if enough or not others:
+            raise failed
+        another = self._choose_or_raise(prompt, others, failed)
+        self.retried += 1
+        return another
 
-    def _resumed(self, said: Said, tried: list[Replica], failed: ModelError) -> Prompt:
+    async def _another_goes_on(
+        self, said: Said, prompt: Prompt, tried: Sequence[Replica], failed: ModelError
+    ) -> tuple[Replica, Prompt]:
+        """Who goes on with a stream, and from what; raises the failure where nobody can, or may."""
         continuation = said.continuation()
         allowed = continuation == "exact" or (continuation == "inexact" and self._rules.on_broken_stream == "resume")
-        if not isinstance(failed, ANOTHER_MAY_DO_BETTER) or not allowed or len(tried) >= len(self.replicas) + 1:
+        if not allowed or len(tried) > MAX_RESUMES or not isinstance(failed, ANOTHER_MAY_DO_BETTER):
+            raise failed
+        others = [replica for replica in self.replicas if replica not in tried]
+        another = self._choose_or_raise(prompt, others, failed)
+        kept = await another.kept_ids(said)
+        if kept is None:
             raise failed
         log.warning("stream goes on elsewhere", server=tried[-1].endpoint.name, continuation=continuation)
         self.resumed += 1
-        return said.rest_of_prompt()
+        return another, said.rest_of_prompt(kept)
+
+    def _choose_or_raise(self, prompt: Prompt, among: Sequence[Replica], failed: ModelError) -> Replica:
+        try:
+            return self._choose(prompt, among)
+        except ModelError:
+            raise failed from None
 
     async def _addresses(self, endpoint: Endpoint) -> Sequence[Endpoint]:
         try:
             found = await expanded(endpoint, self._resolve)
-        except OSError:
+        except (OSError, UnicodeError):  # a name that is none is as good as unknown
             found = ()
         had = [replica.endpoint for replica in self.replicas if replica.endpoint.url == endpoint.url]
         return found or had

@@ -1,7 +1,6 @@
 """Asking a server what it can do and how busy it is. Whatever it does not answer stays unknown."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -11,6 +10,7 @@ import orjson
 
 from models.abilities import Abilities, Load, SpeculationKind
 from models.endpoint import Endpoint
+from models.handover.contract import KEY as DRAFT_KEY
 from models.parsing import NOT_A_REPLY, speculation_of
 from models.wire import JsonObject, WireReply
 
@@ -24,7 +24,9 @@ SLEEP = "vllm:engine_sleep_state"
 AWAKE = b'sleep_state="awake"'
 TRIAL_TOKENS = 6
 OK = 200
-SERVER_FAILED = 500
+TOO_LONG = 502  # as good as no answer
+MAX_BYTES = 4 * 2**20
+HUGE = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,14 @@ class Door:
         status, received = await self._asked("GET", path, None, self.timeout_s)
         return received if status == OK else None
 
-    async def post(self, path: str, body: JsonObject) -> bytes | None:
+    async def post(self, path: str, body: JsonObject, *, within_s: float | None = None) -> bytes | None:
         """As `get`."""
-        status, received = await self._asked("POST", path, orjson.dumps(body), self.timeout_s)
+        status, received = await self._asked("POST", path, orjson.dumps(body), within_s or self.timeout_s)
         return received if status == OK else None
 
-    async def listed(self, *, within_s: float) -> bytes | None:
-        """The list of models; None where the server has none to show us. Raises as `get`, also where it fails."""
-        status, received = await self._asked("GET", "/v1/models", None, within_s)
-        if status >= SERVER_FAILED:
-            raise aiohttp.ClientPayloadError(f"the server answered {status}")
-        return received if status == OK else None
+    async def list_models(self, *, within_s: float) -> tuple[int, bytes]:
+        """The status and the list of models. Raises as `get`."""
+        return await self._asked("GET", "/v1/models", None, within_s)
 
     async def _asked(self, method: str, path: str, body: bytes | None, within_s: float) -> tuple[int, bytes]:
         endpoint = self.endpoint
@@ -63,7 +62,12 @@ class Door:
             method, f"{endpoint.reached_url}{path}", data=body, headers=endpoint.headers, allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=within_s), server_hostname=endpoint.tls_name,
         ) as reply:  # fmt: skip
-            return reply.status, await reply.read()
+            received = bytearray()
+            async for part in reply.content.iter_any():
+                received += part
+                if len(received) > MAX_BYTES:
+                    return TOO_LONG, b""
+            return reply.status, bytes(received)
 
 
 async def find_abilities(door: Door, known: Abilities) -> Abilities:
@@ -80,10 +84,10 @@ async def find_load(door: Door) -> Load:
     return load_of(await door.get("/metrics") or b"")
 
 
-def with_models(abilities: Abilities, listed: bytes | None, model: str) -> Abilities:
+def with_models(abilities: Abilities, listed: bytes, model: str) -> Abilities:
     """What a list of models tells, beside what is known already."""
     try:
-        cards = orjson.loads(listed or b"{}")["data"]
+        cards = orjson.loads(listed)["data"]
         names = tuple(str(card["id"]) for card in cards)
         adapters = tuple(str(card["id"]) for card in cards if card.get("parent"))
         lengths = {card["id"]: card.get("max_model_len") for card in cards}
@@ -92,6 +96,14 @@ def with_models(abilities: Abilities, listed: bytes | None, model: str) -> Abili
     length = lengths.get(model) or next((one for one in lengths.values() if one), None)
     context_tokens = length if isinstance(length, int) else None
     return replace(abilities, models=names, adapters=adapters, context_tokens=context_tokens)
+
+
+def text_of(received: bytes | None) -> str | None:
+    """The text in a reply of /detokenize."""
+    try:
+        return str(orjson.loads(received or b"")["prompt"])
+    except NOT_A_REPLY:
+        return None
 
 
 def version_of(received: bytes | None) -> str | None:
@@ -125,14 +137,15 @@ async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -
     }  # fmt: skip
     first = reply_of(await door.post("/v1/completions", body))
     choice = next(iter(first.get("choices") or ()), None)
-    if choice is None:
-        return replace(abilities, speculation="drafter" if counts_drafts else "none")
-    abilities = replace(abilities, logprobs=choice.get("logprobs") is not None)
+    if choice is not None:
+        abilities = replace(abilities, logprobs=choice.get("logprobs") is not None)
     if not counts_drafts:
         return replace(abilities, speculation="none")
+    if choice is None:
+        return abilities  # it could not answer just now
     kind: SpeculationKind = "drafter"
     if speculation_of(first) is None and choice.get("token_ids"):
-        draft: JsonObject = {"draft_token_ids": list(choice.get("token_ids") or ())}
+        draft: JsonObject = {DRAFT_KEY: list(choice.get("token_ids") or ())}
         second = reply_of(await door.post("/v1/completions", {**body, "vllm_xargs": draft}))
         kind = "handover" if speculation_of(second) is not None else "drafter"
     return replace(abilities, speculation=kind)
@@ -160,7 +173,7 @@ def load_of(exposition: bytes) -> Load:
 
 
 def series(exposition: bytes, name: str) -> Iterator[tuple[bytes, float]]:
-    """The labels and the finite values of a metric's series."""
+    """The labels and the sane values of a metric's series."""
     start = b"\n" + name.encode() + b"{"
     place = exposition.find(start)
     while place >= 0:
@@ -168,6 +181,6 @@ def series(exposition: bytes, name: str) -> Iterator[tuple[bytes, float]]:
         labels, _, written = exposition[place : end if end >= 0 else None].rpartition(b" ")
         with contextlib.suppress(ValueError):
             value = float(written)
-            if math.isfinite(value):
+            if 0 <= value < HUGE:
                 yield labels, value
         place = exposition.find(start, place + 1)

@@ -120,8 +120,8 @@ class Prompt:
         """The same prompt, with log-probabilities of each token and its likeliest `alternatives`."""
         return replace(self, alternatives=alternatives, identified=True)
 
-    def drafted(self) -> "Prompt":
-        """The same prompt, with the token ids of the answer."""
+    def with_token_ids(self) -> "Prompt":
+        """The same prompt; its answer comes with token ids."""
         return replace(self, identified=True)
 
     def handing_over(self, handover: Handover | None) -> "Prompt":
@@ -136,11 +136,14 @@ class Prompt:
     def body(self, model: str, *, extras: bool, draft: tuple[int, ...] = ()) -> JsonObject:
         """The request as `model`'s server gets it: the client's fields, and the evidence and usage that we need.
         `extras`: the server knows those of vLLM; `draft`: the token ids that it is to verify."""
-        body = {**self.fields, "model": model}
+        body = {name: value for name, value in self.fields.items() if name not in NOT_FOR_CLIENTS}
+        body["model"] = model
         if extras:
-            body = for_vllm(body, draft)
+            body.pop("prediction", None)
             if self.identified:
                 body["return_token_ids"] = True
+            if draft:
+                body["vllm_xargs"] = {DRAFT_KEY: list(draft)}
         if self.alternatives is not None:
             body["logprobs"] = True
             body["top_logprobs"] = max(self.alternatives, self.top_logprobs)
@@ -154,21 +157,8 @@ class Prompt:
 
 
 LENGTH_LIMITS = ("max_completion_tokens", "max_tokens")
-NOT_FOR_CLIENTS = ("kv_transfer_params", "prediction")
-
-
-def for_vllm(body: JsonObject, draft: tuple[int, ...]) -> JsonObject:
-    """The body less what only we may say to an engine (the prompt as token ids, drafts), and with our draft."""
-    body = {name: value for name, value in body.items() if name not in NOT_FOR_CLIENTS}
-    extra = body.pop("vllm_xargs", None)
-    kept: JsonObject = (
-        {name: value for name, value in extra.items() if name != DRAFT_KEY} if isinstance(extra, dict) else {}
-    )
-    if draft:
-        kept[DRAFT_KEY] = list(draft)
-    if kept or not isinstance(extra, dict | None):
-        body["vllm_xargs"] = kept or extra
-    return body
+# What reaches into an engine past its checks: the prompt as token ids, transfers between engines, drafts.
+NOT_FOR_CLIENTS = ("kv_transfer_params", "ec_transfer_params", "vllm_xargs")
 
 
 def gone_on(body: JsonObject, written: Written) -> JsonObject:

@@ -10,17 +10,22 @@ import aiohttp
 from models.abilities import IDLE, UNKNOWN
 from models.acceptance import Acceptance
 from models.answer import Delta, Finish
-from models.breaker import Breaker
+from models.breaker import Breaker, Ticket
 from models.calling import Caller
 from models.endpoint import Endpoint, Limits
-from models.errors import CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
+from models.errors import CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded
 from models.handover.contract import MAX_DRAFT_TOKENS
-from models.probing import Door, find_abilities, find_load, tokens_of, with_models
+from models.probing import Door, find_abilities, find_load, text_of, tokens_of, with_models
 from models.prompt import Prompt
+from models.resuming import Said
 from models.wire import JsonObject
 
 PROBE_S = 10.0
+ASIDE_S = 1.0  # for what a client waits for beside its answer
 FULL_S = 1
+LONGEST_FULL_S = 30
+MOST_HELD_IDS = 8
+SERVER_FAILED = 500
 CHARACTERS_PER_TOKEN = 8
 
 
@@ -52,34 +57,54 @@ class Replica:
         return self.breaker.lets_through and not self.load.asleep
 
     def takes(self, prompt: Prompt) -> bool:
-        """Whether nothing that is known of it speaks against the request."""
-        models = self.abilities.models
+        """Whether nothing speaks against the request: the server has the model, and is known not to speculate where
+        that would be its end."""
+        models, speculation = self.abilities.models, self.abilities.speculation
         serves = not models or self.endpoint.model in models
-        return serves and not (self.abilities.speculates and prompt.bars_speculation)
+        is_safe = self.endpoint.dialect == "openai" or speculation == "none" or not prompt.bars_speculation
+        return serves and is_safe
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """As `Model.generate`, by this server or not at all."""
         self.running += 1
-        self.breaker.sent()
+        ticket = self.breaker.sent()
+        begun = False
         try:
             async with aclosing(self._answer(prompt)) as parts:
                 async for part in parts:
-                    self.breaker.succeeded()
-                    yield self._learned(part) if isinstance(part, Finish) else part
+                    if not begun:
+                        self.breaker.succeeded(ticket)
+                        begun = True
+                    yield part
         except ModelError as error:
-            self._blame(error)
+            self._blame(error, ticket)
             raise
         finally:
             self.running -= 1
-            self.breaker.given_up()
+            self.breaker.given_up(ticket)
+
+    async def kept_ids(self, said: Said) -> int | None:
+        """How many of the token ids that were told are all that was told, by this server's tokenizer: the last ones may
+        hold the beginning of a character, or words that a parser held back. None where no number of them is."""
+        ids, text = list(said.ids), said.text
+        for kept in range(len(ids), max(0, len(ids) - MOST_HELD_IDS), -1):
+            body: JsonObject = {"model": self.endpoint.model, "tokens": [*ids[:kept]]}
+            try:
+                found = text_of(await self._door.post("/detokenize", body, within_s=ASIDE_S))
+            except (aiohttp.ClientError, TimeoutError):
+                return None
+            if found is None:
+                return None
+            if found in (text, text.removeprefix(" ")):
+                return kept
+        return None
 
     async def is_up(self) -> bool:
-        """Whether the server answers at all."""
+        """Whether the server answers, and without failing."""
         try:
-            await self._list(within_s=self._alive_within_s)
+            return await self._list(within_s=self._alive_within_s) < SERVER_FAILED
         except (aiohttp.ClientError, TimeoutError):
             return False
-        return True
 
     async def probe(self) -> None:
         """Find out what the server can do and how busy it is; one that cannot be reached is asked all anew later."""
@@ -91,51 +116,52 @@ class Replica:
             return  # it may just be busy: the limits of requests will tell
         except aiohttp.ClientError:
             self.abilities, self.load, self.others = UNKNOWN, IDLE, 0
-            self.breaker.failed(lost=True)
+            self.breaker.found_lost()
 
-    async def _list(self, *, within_s: float) -> None:
-        listed = await self._door.listed(within_s=within_s)
+    async def _list(self, *, within_s: float) -> int:
+        status, listed = await self._door.list_models(within_s=within_s)
         self.breaker.found_alive()
         self.abilities = with_models(self.abilities, listed, self.endpoint.model)
+        return status
 
     async def _probe_vllm(self) -> None:
-        if self.abilities.speculation is None:
-            self.abilities = await find_abilities(self._door, self.abilities)
         self.load = await find_load(self._door)
         self.others = max(0, self.load.running + self.load.waiting - self.running)
+        if self.abilities.speculation is None:
+            self.abilities = await find_abilities(self._door, self.abilities)
 
-    def _blame(self, error: ModelError) -> None:
+    def _blame(self, error: ModelError, ticket: Ticket) -> None:
         match error:
             case CapabilityMiss() | Misconfigured():
-                self.breaker.succeeded()
+                self.breaker.succeeded(ticket)
             case Overloaded():
-                self.breaker.succeeded()
-                self._full_until_s = time.monotonic() + (error.retry_after_s or FULL_S)
+                self.breaker.succeeded(ticket)
+                self._full_until_s = time.monotonic() + min(error.retry_after_s or FULL_S, LONGEST_FULL_S)
             case _:
-                self.breaker.failed(lost=isinstance(error, Unreachable))
-
-    def _learned(self, finish: Finish) -> Finish:
-        if finish.speculation is not None:
-            self.acceptance.learn(finish.speculation)
-        return replace(finish, tokenizer=self.abilities.tokenizer)
+                self.breaker.failed(ticket, lost=isinstance(error, NoConnection))
 
     async def _answer(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         draft = await self._draft_ids(prompt)
         body = prompt.body(self.endpoint.model, extras=self.endpoint.dialect == "vllm", draft=draft)
         async with aclosing(self._caller.answer(body, prompt.request_id)) as parts:
             async for part in parts:
-                yield part
+                yield self._completed(part, handed=bool(draft)) if isinstance(part, Finish) else part
+
+    def _completed(self, finish: Finish, *, handed: bool) -> Finish:
+        if finish.speculation is not None:
+            self.acceptance.learn(finish.speculation)
+        return replace(finish, handed=handed, tokenizer=self.abilities.tokenizer)
 
     async def _draft_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """The handed draft in this server's own tokens; none where it takes no drafts, or cannot say."""
         handover = prompt.handover
         if handover is None or self.abilities.speculation != "handover":
             return ()
-        if handover.token_ids and handover.tokenizer == self.abilities.tokenizer:
+        if handover.token_ids and handover.tokenizer is not None and handover.tokenizer == self.abilities.tokenizer:
             return handover.token_ids[:MAX_DRAFT_TOKENS]
         text = handover.text[: MAX_DRAFT_TOKENS * CHARACTERS_PER_TOKEN]
         body: JsonObject = {"model": self.endpoint.model, "prompt": text, "add_special_tokens": False}
         try:
-            return tokens_of(await self._door.post("/tokenize", body))[:MAX_DRAFT_TOKENS]
+            return tokens_of(await self._door.post("/tokenize", body, within_s=ASIDE_S))[:MAX_DRAFT_TOKENS]
         except (aiohttp.ClientError, TimeoutError):
             return ()

@@ -1,11 +1,13 @@
 """A stream whose server died goes on from another: what was said, and whether the rest can follow it. Pure."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from models.answer import Delta, Finish, Piece, Usage
+from models.errors import BadReply
 from models.prompt import Prompt, Written
-from models.wire import WireUsage
+from models.wire import Json, WireUsage
 
 OnBrokenStream = Literal["resume", "fail"]
 Continuation = Literal["exact", "inexact", "impossible"]
@@ -18,75 +20,89 @@ COUNTS_WRITTEN_TOKENS = ("presence_penalty", "frequency_penalty", "min_tokens", 
 
 
 class Said:
-    """What a client has been told of an answer, token by token; good for one stream."""
+    """What a client has been told of one answer, token by token, by one server after another."""
 
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
         self._prompt_ids: tuple[int, ...] = ()
         self._ids: list[int] = []
+        self._texts: list[str] = []
         self._held: list[Delta] = []
-        self._held_ids: list[int] = []
         self._before = 0
         self._traceable = prompt.identified and prompt.choices == 1
         self._plain = True
         self.begun = False
+        self.finished = False
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The token ids of all that was told."""
+        return self._ids
+
+    @property
+    def text(self) -> str:
+        """All that was told."""
+        return "".join(self._texts)
 
     def told(self, delta: Delta) -> list[Delta | Finish]:
-        """What to pass on now: a delta without a word waits for the next that has one, so that what was passed on
-        always ends with whole characters."""
+        """What to pass on now: a delta without a word waits for the next that has one. Raises BadReply where another
+        server goes on from something else than what was said."""
         if self._before and is_opening(delta):
-            return []  # the second server announces the answer again
+            if tuple(delta.reply.get("prompt_token_ids") or ()) != (*self._prompt_ids, *self._ids):
+                raise BadReply("the server went on from something else than what had been said")
+            return []
         if not self._prompt_ids:
-            self._prompt_ids = prompt_ids_of(delta)
-        self._held.append(delta)
-        self._held_ids += [token_id for piece in delta.pieces for token_id in piece.token_ids]
+            self._prompt_ids = tuple(delta.reply.get("prompt_token_ids") or ())
+        self._held.append(self._counted(delta) if self._before else delta)
         if not speaks(delta):
             return []
         self.begun = True
-        self._take(delta)
         passed, self._held = self._held, []
+        for one in passed:
+            self._take(one)
         return [*passed]
-
-    def continuation(self) -> Continuation:
-        """How true the rest of the answer can be to what an undisturbed server would have written."""
-        fields = self._prompt.fields
-        limit = self._prompt.length_limit
-        if not (self._traceable and self._plain and self._prompt_ids) or self._prompt.constrains:
-            return "impossible"
-        if any(fields.get(name) for name in BARS_RESUMING) or (limit is not None and limit <= len(self._ids)):
-            return "impossible"
-        return (
-            "exact"
-            if self._prompt.is_greedy and not any(fields.get(name) for name in COUNTS_WRITTEN_TOKENS)
-            else "inexact"
-        )
-
-    def rest_of_prompt(self) -> Prompt:
-        """What to ask another server for; what was not passed on is written anew."""
-        self._held, self._held_ids = [], []
-        self._before = len(self._ids)
-        return self._prompt.going_on(Written(self._prompt_ids, tuple(self._ids)))
 
     def ended(self, finish: Finish) -> list[Delta | Finish]:
         """What is left to pass on, and the finish as one server would have reported the whole answer."""
-        return [*self._held, self._whole(finish)]
-
-    def _whole(self, finish: Finish) -> Finish:
         if not self._before or finish.usage is None:
-            return finish
+            return [*self._held, finish]
         usage = Usage(len(self._prompt_ids), self._before + finish.usage.completion_tokens, finish.usage.estimated)
-        counted: WireUsage = {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        }
-        return replace(finish, usage=usage, reported={**(finish.reported or {}), **counted})
+        return [*self._held, replace(finish, usage=usage, reported={**(finish.reported or {}), **wire_usage(usage)})]
+
+    def continuation(self) -> Continuation:
+        """How true the rest of the answer can be to what an undisturbed server would have written."""
+        fields, limit = self._prompt.fields, self._prompt.length_limit
+        if not (self._traceable and self._plain and self._prompt_ids) or self._prompt.constrains:
+            return "impossible"
+        if any(fields.get(name) for name in BARS_RESUMING) or not is_text_alone(fields.get("messages")):
+            return "impossible"
+        if limit is not None and limit <= len(self._ids):
+            return "impossible"
+        counts = any(fields.get(name) for name in COUNTS_WRITTEN_TOKENS)
+        return "exact" if self._prompt.is_greedy and not counts else "inexact"
+
+    def rest_of_prompt(self, kept: int) -> Prompt:
+        """What to ask another server for, after the first `kept` of the told token ids, which are all that was told."""
+        del self._ids[kept:]
+        self._held = []
+        self._before = kept
+        return self._prompt.going_on(Written(self._prompt_ids, tuple(self._ids)))
 
     def _take(self, delta: Delta) -> None:
-        self._traceable = self._traceable and all(piece.token_ids for piece in delta.pieces if piece.characters)
-        self._plain = self._plain and all(map(is_plain, delta.pieces))
-        self._ids += self._held_ids
-        self._held_ids = []
+        for piece in delta.pieces:
+            self._traceable = self._traceable and bool(piece.token_ids or not piece.characters)
+            self._plain = self._plain and is_plain(piece)
+            self.finished = self.finished or piece.finish_reason is not None
+            self._ids += piece.token_ids
+            self._texts.append(piece.message.get("content") or "")
+
+    def _counted(self, delta: Delta) -> Delta:
+        """With the usage so far, where the client wants it in every chunk, as one server would have counted it."""
+        written = (delta.reply.get("usage") or {}).get("completion_tokens")
+        if not isinstance(written, int):
+            return delta
+        usage = wire_usage(Usage(len(self._prompt_ids), self._before + written))
+        return replace(delta, reply={**delta.reply, "usage": usage})
 
 
 def speaks(delta: Delta) -> bool:
@@ -105,6 +121,21 @@ def is_plain(piece: Piece) -> bool:
     return piece.characters == len(piece.message.get("content") or "")
 
 
-def prompt_ids_of(delta: Delta) -> tuple[int, ...]:
-    """The prompt's token ids, which the first delta of a stream brings."""
-    return tuple(delta.reply.get("prompt_token_ids") or ())
+def is_text_alone(messages: Json) -> bool:
+    """Whether a conversation has nothing but text: vLLM renders other kinds anew, whatever token ids it is given."""
+    contents = (
+        [message.get("content") for message in messages if isinstance(message, Mapping)]
+        if isinstance(messages, list)
+        else []
+    )
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts)
+
+
+def wire_usage(usage: Usage) -> WireUsage:
+    """In OpenAI's words."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+    }

@@ -44,7 +44,7 @@ async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerato
         meter.failed(error)
         raise
     finally:
-        observe(Called(tier.name, meter.usage, meter.waited_s, meter.speculation))
+        observe(Called(tier.name, meter.usage, meter.waited_s, meter.speculation, meter.handed))
 
 
 class Meter:
@@ -54,6 +54,7 @@ class Meter:
         self._prompt = prompt
         self._reported: Usage | None = None
         self.speculation: Speculation | None = None
+        self.handed = False
         self._tokens = 0
         self._characters = 0
         self._begun = False
@@ -69,7 +70,7 @@ class Meter:
         """A piece has come; whether it is the first."""
         begins, self._begun = not self._begun, True
         if isinstance(part, Finish):
-            self._reported, self.speculation = part.usage, part.speculation
+            self._reported, self.speculation, self.handed = part.usage, part.speculation, part.handed
             self._asked_s = None
             return False
         if self._asked_s is not None:

@@ -1,5 +1,6 @@
 """Ask the cheapest tier first; go up while its draft is not trusted. Knows nothing of HTTP."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -18,7 +19,6 @@ from router.events import (
     EscalationReason,
     Failed,
     Finished,
-    HandedOver,
     Mode,
     Planned,
     Scored,
@@ -28,6 +28,7 @@ from router.money import LengthRatio
 from router.policy import GoUp, Keep, Policy, judge
 
 FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
+DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first token
 OF_NO_USE = frozenset({"empty", "looping"})
 
 
@@ -91,8 +92,6 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
                 return
             go_up(cascade, tier, following, attempted.verdict.reason, observe)
             handover = attempted.handover
-            if handover is not None and following.model.takes_handover:
-                observe(HandedOver(tier.name, following.name))
     async with aclosing(finally_answered(final, prompt.handing_over(handover), observe)) as final_parts:
         async for part in final_parts:
             yield part
@@ -115,18 +114,19 @@ async def attempt(tier: Tier, prompt: Prompt, policy: Policy, observe: Observe) 
 
 async def drafted(cascade: Cascade, prompt: Prompt, observe: Observe) -> Handover | None:
     """In mode `exact`: the first tier's draft for the final tier to verify, where that is of use to it; a drafter that
-    fails is done without."""
+    fails, or takes too long to be of use, is done without."""
     first, final = cascade.tiers[0], cascade.final
     if first is final or prompt.choices > 1 or prompt.predicted is not None or not final.model.takes_handover:
         return None
     try:
-        parts = await whole(first, prompt.drafted(), observe)
+        async with asyncio.timeout(DRAFT_WITHIN_S):
+            parts = await whole(first, prompt.with_token_ids(), observe)
     except ModelError:
         return None
-    handover = handover_of(draft_of(part for part in parts if isinstance(part, Delta)), parts[-1])
-    if handover is not None:
-        observe(HandedOver(first.name, final.name))
-    return handover
+    except TimeoutError:
+        observe(Failed(first.name, "timeout"))
+        return None
+    return handover_of(draft_of(part for part in parts if isinstance(part, Delta)), parts[-1])
 
 
 async def whole(tier: Tier, prompt: Prompt, observe: Observe) -> tuple[Delta | Finish, ...]:

@@ -66,14 +66,6 @@ class Escalated:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
-    """The final tier gets the tier's draft to verify."""
-
-    tier: str
-    to: str
-
-
-@dataclass(frozen=True, slots=True)
 class Capped:
     """The tier failed, and too many requests have gone up for that reason lately: this one does not."""
 
@@ -90,13 +82,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, and what came of a
-    draft that its engine verified."""
+    """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
+    that its engine verified, and whether it was handed one."""
 
     tier: str
     usage: Usage
     waited_s: float
     speculation: Speculation | None = None
+    handed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +99,4 @@ class Finished:
     tier: str
 
 
-Event = Planned | Began | Drafted | Scored | Accepted | Escalated | HandedOver | Capped | Failed | Called | Finished
+Event = Planned | Began | Drafted | Scored | Accepted | Escalated | Capped | Failed | Called | Finished

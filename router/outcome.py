@@ -13,7 +13,6 @@ from router.events import (
     Event,
     Failed,
     Finished,
-    HandedOver,
     Planned,
     Scored,
 )
@@ -38,7 +37,6 @@ class Outcome:
         self.confidence: float | None = None
         self.failure: Failed | None = None
         self.finished = False
-        self.handed_over = False
         self.speculation: Speculation | None = None
         self._waited_s = 0.0
         self._waiting_s = 0.0
@@ -57,19 +55,17 @@ class Outcome:
                 self.reason = reason
             case Escalated(to=to, reason=reason):
                 self._go_up(to, reason)
-            case Failed():
+            case Failed(tier=tier) if tier == self.tier:
                 self.failure = event
             case Began(waited_s=waited_s):
                 self._waiting_s = waited_s
-            case HandedOver():
-                self.handed_over = True
             case Called(tier=tier, usage=usage, waited_s=waited_s):
                 self._waited_s += waited_s
                 self._waiting_s = 0.0
                 self.spent[tier] = Spent(usage, self._prices[tier].of(usage))
-                self.speculation = event.speculation
+                self.speculation = event.speculation if tier == self.tier else None
             case Finished():
-                self.finished, self.failure = True, None
+                self.finished = True
                 self._learn_length()
 
     @property
@@ -100,7 +96,7 @@ class Outcome:
     def _go_up(self, to: str, reason: EscalationReason) -> None:
         spent = self.spent.get(self.tier)
         self._draft = spent.usage if reason == "unsure" and spent and not spent.usage.estimated else None
-        self.failure = None
+        self.failure, self.speculation = None, None
         self.escalated, self.reason, self.tier = True, reason, to
 
     def _learn_length(self) -> None:

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import orjson
 import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -91,8 +90,6 @@ class Answer(Response):
             return DEADLINE
         except ModelError as error:
             return problem_of(error)
-        except orjson.JSONEncodeError:
-            return problem_of(BadReply("the model's reply is nested too deeply"))
         except Exception:
             log.exception("answer failed", request_id=order.prompt.request_id)
             return INTERNAL

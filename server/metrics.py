@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from models.pool import Pool
-from router.events import Accepted, Began, Called, Capped, Escalated, Event, Failed, HandedOver, Scored
+from router.events import Accepted, Began, Called, Capped, Escalated, Event, Failed, Scored
 from router.outcome import Outcome
 from server.pools import PoolCollector
 
@@ -66,7 +66,7 @@ class Metrics:
             registry=registry, buckets=OVERHEAD_SECONDS,
         )  # fmt: skip
         self._handed_over = Counter(
-            "smallfirst_handovers", "Drafts that the next tier got to verify.", ("cascade", "tier"), registry=registry
+            "smallfirst_handovers", "Answers whose engine was handed a draft.", ("cascade", "tier"), registry=registry
         )
         self._capped = Counter(
             "smallfirst_capped_failovers",
@@ -107,14 +107,13 @@ class Metrics:
                 self._escalations.labels(cascade, tier, reason).inc()
             case Failed(tier=tier, reason=reason):
                 self._failures.labels(tier, reason).inc()
-            case HandedOver(tier=tier):
-                self._handed_over.labels(cascade, tier).inc()
             case Capped(tier=tier):
                 self._capped.labels(cascade, tier).inc()
-            case Called(tier=tier, usage=usage, speculation=speculation):
+            case Called(tier=tier, usage=usage, speculation=speculation, handed=handed):
                 self._calls.labels(tier).inc()
                 self._tokens.labels(tier, "prompt").inc(usage.prompt_tokens)
                 self._tokens.labels(tier, "completion").inc(usage.completion_tokens)
+                self._handed_over.labels(cascade, tier).inc(handed)
                 if speculation is not None:
                     self._drafted.labels(cascade, tier, "accepted").inc(speculation.accepted)
                     self._drafted.labels(cascade, tier, "rejected").inc(speculation.proposed - speculation.accepted)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
+import structlog
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -12,17 +13,31 @@ from models.pool import Pool
 from models.replica import Replica
 from models.wire import Json, JsonObject
 
+WATCH_AGAIN_S = 1.0
+
+log = structlog.get_logger()
+
 
 @asynccontextmanager
 async def watched(pools: Mapping[str, Pool]) -> AsyncIterator[None]:
     """The pools know their servers for as long as the block runs."""
-    watching = [asyncio.create_task(pool.watch()) for pool in pools.values()]
+    watching = [asyncio.create_task(keep_watching(pool)) for pool in pools.values()]
     try:
         yield
     finally:
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
+
+
+async def keep_watching(pool: Pool) -> None:
+    """Watch a pool whatever happens; what should not have happened is in the log."""
+    while True:
+        try:
+            await pool.watch()
+        except Exception:
+            log.exception("watching failed")
+        await asyncio.sleep(WATCH_AGAIN_S)
 
 
 def pool_card(name: str, pool: Pool) -> JsonObject:

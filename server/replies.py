@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import orjson
 
 from models.answer import Delta, Finish, Speculation, Usage
+from models.errors import BadReply
 from models.prompt import Prompt
 from models.wire import Json, JsonObject, WireChoice, WireReply
 from router.outcome import Outcome
@@ -26,7 +27,7 @@ class Shown:
         return orjson.dumps(
             {
                 **self._reply(delta.reply),
-                "usage": usage_of(finish, outcome, predicted=self.prompt.predicted is not None),
+                "usage": usage_of(finish, outcome, self.prompt),
             }
         )
 
@@ -47,7 +48,7 @@ class Shown:
                 "created": self.created,
                 "model": self.model,
                 "choices": [],
-                "usage": usage_of(finish, outcome, predicted=self.prompt.predicted is not None),
+                "usage": usage_of(finish, outcome, self.prompt),
             }
         )
 
@@ -74,12 +75,20 @@ class Shown:
         return shown
 
 
+def written(data: object) -> bytes:
+    """JSON. Raises BadReply where a model's reply cannot be written again."""
+    try:
+        return orjson.dumps(data)
+    except orjson.JSONEncodeError as odd:
+        raise BadReply("the model's reply is nested too deeply, or holds odd numbers") from odd
+
+
 def event(data: object) -> bytes:
     """A server-sent event."""
-    return b"data: " + orjson.dumps(data) + b"\n\n"
+    return b"data: " + written(data) + b"\n\n"
 
 
-def usage_of(finish: Finish, outcome: Outcome, *, predicted: bool) -> dict[str, object]:
+def usage_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> dict[str, object]:
     """The tokens of the answer, as its server reported them where it did, and what the request cost beside them."""
     answered = outcome.spent[outcome.tier].usage
     counted = {
@@ -88,16 +97,15 @@ def usage_of(finish: Finish, outcome: Outcome, *, predicted: bool) -> dict[str, 
         "total_tokens": answered.prompt_tokens + answered.completion_tokens,
     }
     usage = {**counted, **(finish.reported or {}), "smallfirst": bill(outcome)}
-    if predicted and finish.speculation is not None:
-        usage["completion_tokens_details"] = with_prediction(finish)
+    if prompt.predicted is not None and finish.handed and finish.speculation is not None:
+        details = (finish.reported or {}).get("completion_tokens_details")
+        usage["completion_tokens_details"] = {**(details or {}), **of_prediction(finish.speculation)}
     return usage
 
 
-def with_prediction(finish: Finish) -> dict[str, object]:
-    """`completion_tokens_details` with what came of the client's `prediction`, by OpenAI's names."""
-    speculation = finish.speculation or Speculation(0, 0, 0, 0)
+def of_prediction(speculation: Speculation) -> dict[str, object]:
+    """What came of the client's `prediction`, by OpenAI's names."""
     return {
-        **((finish.reported or {}).get("completion_tokens_details") or {}),
         "accepted_prediction_tokens": speculation.accepted,
         "rejected_prediction_tokens": speculation.proposed - speculation.accepted,
     }

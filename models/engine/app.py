@@ -14,7 +14,7 @@ from starlette.types import Lifespan
 from structlog.typing import FilteringBoundLogger
 
 from models.engine.answering import UsageWish, stream, while_client_stays, whole
-from models.engine.bodies import ChatBody, CompletionBody, GenerationBody, TokenizeBody
+from models.engine.bodies import ChatBody, CompletionBody, DetokenizeBody, GenerationBody, TokenizeBody
 from models.engine.card import Card
 from models.engine.chat import ChatForm
 from models.engine.completions import CompletionForm
@@ -80,6 +80,12 @@ class Routes:
         size = {"count": len(tokens), "max_model_len": self._card.max_model_len}
         return _json({**size, "tokens": tokens, "token_strs": strings})
 
+    async def detokenize(self, request: Request) -> Response:
+        """/detokenize"""
+        body = DetokenizeBody.parse(await request.body())
+        self._reader.check_ids(body)
+        return _json({"prompt": await asyncio.to_thread(self._tokenizer.decode_all, body.tokens)})
+
     async def models(self) -> Response:
         """/v1/models"""
         card = {
@@ -143,6 +149,7 @@ def create_app(routes: Routes, log: FilteringBoundLogger, lifespan: Lifespan[Fas
     app.add_api_route("/v1/chat/completions", routes.chat, methods=["POST"])
     app.add_api_route("/v1/completions", routes.completion, methods=["POST"])
     app.add_api_route("/tokenize", routes.tokenize, methods=["POST"])
+    app.add_api_route("/detokenize", routes.detokenize, methods=["POST"])
     app.add_api_route("/v1/models", routes.models)
     app.add_api_route("/version", routes.version)
     app.add_api_route("/health", routes.health)

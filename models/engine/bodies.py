@@ -119,3 +119,9 @@ class TokenizeBody(Body, Templated):
     messages: list[Message] | None = None
     add_special_tokens: bool | None = None
     return_token_strs: bool | None = None
+
+
+class DetokenizeBody(Body):
+    """/detokenize."""
+
+    tokens: Ids

@@ -98,15 +98,20 @@ def check_budget(max_tokens: int | None, card: Card) -> None:
 def check_prompt(prompt: list[int], card: Card) -> None:
     """A prompt has tokens that the model knows, and leaves room for an answer."""
     _demand(bool(prompt), "prompt", "cannot be empty")
-    strangers = [token for token in prompt if not 0 <= token < card.vocabulary]
-    if strangers:
-        raise Refused(f"token id {strangers[0]} is out of vocabulary", param="prompt")
+    check_vocabulary(prompt, card, param="prompt")
     if len(prompt) >= card.max_model_len:
         raise Refused(
             f"this model's maximum context length is {card.max_model_len} tokens, "
             f"the prompt has {len(prompt)} and leaves no room for an answer",
             param="input_tokens",
         )
+
+
+def check_vocabulary(tokens: list[int], card: Card, *, param: str) -> None:
+    """Token ids are below the vocabulary's size."""
+    strangers = [token for token in tokens if not 0 <= token < card.vocabulary]
+    if strangers:
+        raise Refused(f"token id {strangers[0]} is out of vocabulary", param=param)
 
 
 def check_text(text: str, card: Card, longest_token_chars: int) -> None:

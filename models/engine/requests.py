@@ -8,6 +8,7 @@ from models.engine import checks
 from models.engine.bodies import (
     ChatBody,
     CompletionBody,
+    DetokenizeBody,
     GenerationBody,
     Message,
     Templated,
@@ -61,6 +62,11 @@ class Reader:
         if body.prompt is None:
             raise Refused("a prompt or messages are needed", param="prompt")
         return self._encoded(body.prompt, special_tokens=body.add_special_tokens is not False)
+
+    def check_ids(self, body: DetokenizeBody) -> None:
+        """Refuse ids that are none of the vocabulary's."""
+        checks.check_model(body, self._card)
+        checks.check_vocabulary(body.tokens, self._card, param="tokens")
 
     def _check(self, body: GenerationBody) -> None:
         checks.check_model(body, self._card)

@@ -32,7 +32,6 @@ from router.events import (
     Event,
     Failed,
     Finished,
-    HandedOver,
     Scored,
 )
 from router.failover import Failover
@@ -82,7 +81,6 @@ STORY: tuple[Event, ...] = (
     Accepted("small", "sure"),
     Escalated("small", "large", "unsure"),
     Called("large", Usage(10, 3), 0.1, Speculation(4, 3, 1, 4)),
-    HandedOver("small", "large"),
     Capped("small"),
     Failed("large", "timeout"),
     Finished("large"),

@@ -115,6 +115,15 @@ async def test_the_served_model_is_listed(http, noise) -> None:
     assert model["max_model_len"] == 512
 
 
+async def test_detokenizing_is_the_way_back(http) -> None:
+    tokens = (await http.post("/tokenize", json={"prompt": "héllo there"})).json()["tokens"]
+    text = await http.post("/detokenize", json={"tokens": tokens})
+    strange = await http.post("/detokenize", json={"tokens": [10**9]})
+
+    assert text.json() == {"prompt": "héllo there"}
+    assert (strange.status_code, strange.json()["error"]["param"]) == (400, "tokens")
+
+
 async def test_text_and_conversations_can_be_tokenised(http, noise) -> None:
     text = await http.post("/tokenize", json={"prompt": "hello there", "return_token_strs": True})
     chat = await http.post("/tokenize", json={"messages": HELLO["messages"]})

@@ -75,6 +75,7 @@ class ScriptedServer:
         app.router.add_get("/version", self._version)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/detokenize", self._detokenize)
         app.router.add_post("/v1/completions", self._complete)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
@@ -112,6 +113,11 @@ class ScriptedServer:
     async def _tokenize(self, request: web.Request) -> web.Response:
         words = (await request.json())["prompt"].split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        words = dict(zip(self.script.token_ids, self.script.words, strict=True))
+        tokens = (await request.json())["tokens"]
+        return web.json_response({"prompt": "".join(words.get(token, "?") for token in tokens)})
 
     async def _complete(self, request: web.Request) -> web.Response:
         metrics = self.script.verified(await request.json())
@@ -177,7 +183,8 @@ class ScriptedServer:
         script = self.script
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
-        opening = {"prompt_token_ids": PROMPT_IDS} if body.get("return_token_ids") else {}
+        prompt_ids = (body.get("kv_transfer_params") or {}).get("prompt_token_ids") or PROMPT_IDS
+        opening = {"prompt_token_ids": prompt_ids} if body.get("return_token_ids") else {}
         await self._send(response, {"role": "assistant", "content": ""}, body, None, None, **opening)
         words = script.words
         for place, word in enumerate(words):
@@ -193,7 +200,12 @@ class ScriptedServer:
                 return response
             await asyncio.sleep(script.pause_s)
             finish_reason = script.finish_reason if last else None
-            await self._send(response, {"content": word}, body, [word], finish_reason, token_id=script.token_ids[place])
+            counting = (body.get("stream_options") or {}).get("continuous_usage_stats")
+            written = {"prompt_tokens": 10, "completion_tokens": place + 1 - already_written(body)}
+            usage = {"usage": written} if counting else {}
+            await self._send(
+                response, {"content": word}, body, [word], finish_reason, token_id=script.token_ids[place], **usage
+            )
         if script.usage and (body.get("stream_options") or {}).get("include_usage"):
             await self._event(response, {"choices": [], "usage": self._usage(body), "metrics": script.verified(body)})
         await response.write(b"data: [DONE]\n\n")

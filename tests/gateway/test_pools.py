@@ -50,7 +50,7 @@ async def test_metrics_show_the_servers(gateway) -> None:
     assert f"smallfirst_replica_up{labels} 1.0" in text
     assert f"smallfirst_replica_token_acceptance{labels} 1.0" in text
     assert 'smallfirst_verified_tokens_total{cascade="auto",result="accepted",tier="large"} 1.0' in text
-    assert 'smallfirst_handovers_total{cascade="auto",tier="small"} 1.0' in text
+    assert 'smallfirst_handovers_total{cascade="auto",tier="large"} 1.0' in text
 
 
 async def test_a_server_that_dies_is_seen_to_be_down_and_to_come_back(gateway) -> None:

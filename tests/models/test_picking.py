@@ -1,12 +1,14 @@
 """Which server a request goes to."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.picking import Candidate, expected_tokens_a_step, pick, speculation_pays, worth_it
+from models.abilities import SpeculationKind
+from models.picking import Candidate, expected_tokens_a_step, pick, speculation_pays, useful, worth_it
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -66,13 +68,32 @@ def test_speculation_pays_at_low_load_and_costs_at_high() -> None:
     assert not pays(1000)
 
 
-def test_a_tier_with_both_kinds_of_server_uses_the_one_that_pays() -> None:
-    def kinds(load: float) -> set[str | None]:
-        candidates = [
-            server("plain", load, speculation="none"),
-            server("fast", load, speculation="drafter", tokens_a_step=2.5, at_once=4),
-        ]
-        return {one.speculation for one in worth_it(candidates, 256)}
+def pair(
+    load: float, *, kind: SpeculationKind = "drafter", plain_load: float | None = None, **more
+) -> list[Candidate[str]]:
+    """A plain server and one that speculates, at these loads."""
+    plain = server("plain", load if plain_load is None else plain_load, speculation="none")
+    return [plain, server("fast", load, speculation=kind, **more)]
 
-    assert kinds(1) == {"drafter"}
-    assert kinds(500) == {"none"}
+
+def names(candidates: Sequence[Candidate[str]]) -> set[str]:
+    """Who they are."""
+    return {one.name for one in candidates}
+
+
+@pytest.mark.parametrize("seen", [{}, {"tokens_a_step": 2.5, "at_once": 4}])
+def test_a_tier_with_both_kinds_of_server_uses_the_one_that_pays(seen) -> None:
+    assert names(worth_it(pair(1, **seen), 256)) == {"fast"}
+    assert names(worth_it(pair(500, **seen), 256)) == {"plain"}
+
+
+def test_a_server_without_room_or_with_a_long_queue_is_not_worth_it() -> None:
+    assert names(worth_it(pair(1, full=True), 256)) == {"plain"}
+    assert names(worth_it(pair(20, plain_load=0), 256)) == {"plain"}
+
+
+def test_who_verifies_drafts_is_left_to_requests_that_bring_one_while_others_have_room() -> None:
+    assert names(useful(pair(1, kind="handover"), drafted=False)) == {"plain"}
+    assert names(useful(pair(1, kind="handover"), drafted=True)) == {"plain", "fast"}
+    assert names(useful(pair(1, kind="drafter"), drafted=True)) == {"plain"}
+    assert names(useful(pair(0, kind="handover", plain_load=50), drafted=False)) == {"plain", "fast"}

@@ -145,6 +145,51 @@ async def test_a_server_that_does_not_serve_the_model_is_not_asked(session) -> N
         assert (len(other.seen), len(right.seen)) == (0, 6)
 
 
+async def test_until_a_server_is_known_it_gets_nothing_that_could_end_it(session) -> None:
+    async with ScriptedServer(Script(speculation="drafter")) as server:
+        with pytest.raises(CapabilityMiss):
+            await ask(pool_of(session, server), Prompt({**FIELDS, "logprob_token_ids": [1]}, "id"))
+
+        assert server.seen == []
+
+
+async def test_a_server_that_is_down_is_not_the_clients_mistake(session) -> None:
+    async with ScriptedServer(Script(speculation="drafter")) as drafting:
+        async with ScriptedServer(Script()) as plain:
+            pool = await probed(pool_of(session, drafting, plain))
+        abilities = pool.replicas[1].abilities
+        for _ in range(3):
+            pool.replicas[1].breaker.found_lost()
+        assert pool.replicas[1].abilities == abilities
+        with pytest.raises(Unreachable):
+            await ask(pool, Prompt({**FIELDS, "min_p": 0.1}, "id"))
+
+
+async def test_of_full_servers_each_is_tried(session) -> None:
+    async with (
+        ScriptedServer(Script(status=503)) as first,
+        ScriptedServer(Script(status=429)) as second,
+        ScriptedServer(Script()) as third,
+    ):
+        for number in range(6):
+            await ask(
+                pool_of(session, first, second, third),
+                Prompt({"messages": [{"role": "user", "content": f"{number}"}]}, "id"),
+            )
+
+        assert len(third.seen) == 6
+
+
+async def test_what_makes_a_server_fail_from_within_is_no_reason_to_leave_it_alone(session) -> None:
+    async with ScriptedServer(Script(status=501)) as server:
+        pool = pool_of(session, server)
+        for _ in range(5):
+            with pytest.raises(CapabilityMiss):
+                await ask(pool)
+
+        assert len(server.seen) == 5
+
+
 async def test_a_longer_context_takes_what_a_shorter_refuses(session) -> None:
     async with (
         ScriptedServer(Script(status=400, context_tokens=1024)) as short,
@@ -211,12 +256,15 @@ async def test_a_server_that_takes_no_drafts_gets_none(session) -> None:
 
 
 async def test_what_only_we_may_say_to_an_engine_is_taken_out_of_requests(session) -> None:
-    theirs = {"kv_transfer_params": {"prompt_token_ids": [1]}, "vllm_xargs": {"draft_token_ids": [1], "other": 2}}
+    theirs = {
+        "kv_transfer_params": {"prompt_token_ids": [1]},
+        "vllm_xargs": {"draft_token_ids": [1], "other": 2},
+        "ec_transfer_params": {},
+    }
     async with ScriptedServer(Script()) as server:
         await ask(pool_of(session, server), Prompt({**FIELDS, **theirs}, "id"))
 
-        assert "kv_transfer_params" not in server.seen[0]
-        assert server.seen[0]["vllm_xargs"] == {"other": 2}
+        assert not theirs.keys() & server.seen[0].keys()
 
 
 async def test_a_name_with_several_addresses_is_several_servers(session) -> None:
