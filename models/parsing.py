@@ -15,6 +15,7 @@ from models.wire import WireChoice, WireMessage, WireReply, WireToolCall, WireUs
 
 NOT_A_REPLY = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MAX_MESSAGE = 500
+LOWEST_ERROR_STATUS = 400
 MAX_RETRY_AFTER_DIGITS = 5
 TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 
@@ -22,17 +23,17 @@ TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 def delta_of(received: bytes, received_s: float) -> Delta:
     """A whole reply, or one chunk of it.
 
-    Raises BadReply, or Unreachable for a server's own error in the middle of a stream.
+    Raises BadReply, or what a server's own error in a stream means.
     """
     try:
         reply = loaded(received)
-        failed = reply.get("error") is not None
+        error = reply.get("error")
         pieces = tuple(piece_of(choice) for choice in reply.get("choices") or ())
         check_ids(reply.get("prompt_token_ids"))
     except NOT_A_REPLY as wrong:
         raise BadReply(f"the server's reply is no chat completion ({type(wrong).__name__})") from wrong
-    if failed:
-        raise Unreachable("the server failed in the middle of an answer")
+    if error is not None:
+        raise error_in_stream(error)
     return Delta(reply, pieces, received_s)
 
 
@@ -156,6 +157,14 @@ def error_of(status: int, received: bytes, retry_after: str | None) -> ModelErro
             return Overloaded(message, retry_after_s=seconds_of(retry_after or ""))
         case _:
             return Unreachable(message)
+
+
+def error_in_stream(error: object) -> ModelError:
+    """What an error in place of a chunk means: vLLM's has the status that it came too late to answer with."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int) and code >= LOWEST_ERROR_STATUS:
+        return error_of(code, orjson.dumps({"error": error}), None)
+    return Unreachable("the server failed in the middle of an answer")
 
 
 def seconds_of(retry_after: str) -> int | None:

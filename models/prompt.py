@@ -164,10 +164,10 @@ NOT_FOR_CLIENTS = ("kv_transfer_params", "ec_transfer_params", "vllm_xargs")
 def gone_on(body: JsonObject, written: Written) -> JsonObject:
     """The body of a request for the rest of an answer: vLLM takes the prompt as token ids and renders nothing."""
     body["kv_transfer_params"] = {"prompt_token_ids": [*written.prompt_token_ids, *written.token_ids]}
-    for name in LENGTH_LIMITS:
-        limit = body.get(name)
-        if isinstance(limit, int):
-            body[name] = limit - len(written.token_ids)
+    for name in (*LENGTH_LIMITS, "min_tokens"):
+        count = body.get(name)
+        if isinstance(count, int):
+            body[name] = max(0, count - len(written.token_ids))
     return body
 
 

@@ -1,7 +1,7 @@
 """One server of a tier: what it is asked, and what is known of it. Knows nothing of the tier's other servers."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -21,7 +21,8 @@ from models.resuming import Said
 from models.wire import JsonObject
 
 PROBE_S = 10.0
-ASIDE_S = 1.0  # for what a client waits for beside its answer
+TOKENIZE_S = 1.0
+DETOKENIZE_S = 5.0
 FULL_S = 1
 LONGEST_FULL_S = 30
 MOST_HELD_IDS = 8
@@ -86,18 +87,19 @@ class Replica:
     async def kept_ids(self, said: Said) -> int | None:
         """How many of the token ids that were told are all that was told, by this server's tokenizer: the last ones may
         hold the beginning of a character, or words that a parser held back. None where no number of them is."""
-        ids, text = list(said.ids), said.text
-        for kept in range(len(ids), max(0, len(ids) - MOST_HELD_IDS), -1):
-            body: JsonObject = {"model": self.endpoint.model, "tokens": [*ids[:kept]]}
-            try:
-                found = text_of(await self._door.post("/detokenize", body, within_s=ASIDE_S))
-            except (aiohttp.ClientError, TimeoutError):
-                return None
-            if found is None:
-                return None
-            if found in (text, text.removeprefix(" ")):
-                return kept
+        most = len(said.ids)
+        for kept in range(most, max(0, most - MOST_HELD_IDS), -1):
+            for start, text in said.stretches:
+                if kept > start and await self._text_of(said.ids[start:kept]) in (text, text.removeprefix(" ")):
+                    return kept
         return None
+
+    async def _text_of(self, ids: Sequence[int]) -> str | None:
+        body: JsonObject = {"model": self.endpoint.model, "tokens": [*ids]}
+        try:
+            return text_of(await self._door.post("/detokenize", body, within_s=DETOKENIZE_S))
+        except (aiohttp.ClientError, TimeoutError):
+            return None
 
     async def is_up(self) -> bool:
         """Whether the server answers, and without failing."""
@@ -162,6 +164,6 @@ class Replica:
         text = handover.text[: MAX_DRAFT_TOKENS * CHARACTERS_PER_TOKEN]
         body: JsonObject = {"model": self.endpoint.model, "prompt": text, "add_special_tokens": False}
         try:
-            return tokens_of(await self._door.post("/tokenize", body, within_s=ASIDE_S))[:MAX_DRAFT_TOKENS]
+            return tokens_of(await self._door.post("/tokenize", body, within_s=TOKENIZE_S))[:MAX_DRAFT_TOKENS]
         except (aiohttp.ClientError, TimeoutError):
             return ()

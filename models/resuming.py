@@ -16,7 +16,7 @@ Continuation = Literal["exact", "inexact", "impossible"]
 BARS_RESUMING = (
     "stop", "structured_outputs", "echo", "truncate_prompt_tokens", "continue_final_message", "prompt_logprobs",
 )  # fmt: skip
-COUNTS_WRITTEN_TOKENS = ("presence_penalty", "frequency_penalty", "min_tokens", "bad_words")
+COUNTS_WRITTEN_TOKENS = ("presence_penalty", "frequency_penalty", "bad_words")
 
 
 class Said:
@@ -27,6 +27,8 @@ class Said:
         self._prompt_ids: tuple[int, ...] = ()
         self._ids: list[int] = []
         self._texts: list[str] = []
+        self._ids_since = 0
+        self._texts_since = 0
         self._held: list[Delta] = []
         self._before = 0
         self._traceable = prompt.identified and prompt.choices == 1
@@ -40,9 +42,10 @@ class Said:
         return self._ids
 
     @property
-    def text(self) -> str:
-        """All that was told."""
-        return "".join(self._texts)
+    def stretches(self) -> Sequence[tuple[int, str]]:
+        """Where in the ids a text begins that goes to their end: all that was told; and what was told since the last
+        delta that had tokens but no words, such as a special token that is not shown."""
+        return (0, "".join(self._texts)), (self._ids_since, "".join(self._texts[self._texts_since :]))
 
     def told(self, delta: Delta) -> list[Delta | Finish]:
         """What to pass on now: a delta without a word waits for the next that has one. Raises BadReply where another
@@ -95,6 +98,8 @@ class Said:
             self.finished = self.finished or piece.finish_reason is not None
             self._ids += piece.token_ids
             self._texts.append(piece.message.get("content") or "")
+            if piece.token_ids and not piece.characters:
+                self._ids_since, self._texts_since = len(self._ids), len(self._texts)
 
     def _counted(self, delta: Delta) -> Delta:
         """With the usage so far, where the client wants it in every chunk, as one server would have counted it."""

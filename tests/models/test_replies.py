@@ -78,3 +78,18 @@ def test_any_json_is_a_delta_or_a_model_error(value) -> None:
 )
 def test_every_status_and_body_is_an_error_of_ours(status: int, kind: type, body: bytes) -> None:
     assert isinstance(error_of(status, body, "7"), kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        ({"message": "busy", "code": 503}, Overloaded),
+        ({"message": "too long", "code": 400}, CapabilityMiss),
+        ({"message": "dead", "code": 500}, Unreachable),
+        ({"message": "dead", "code": "server_error"}, Unreachable),
+        ("dead", Unreachable),
+    ],
+)
+def test_an_error_in_a_stream_means_what_its_status_says(error, meaning) -> None:
+    with pytest.raises(meaning):
+        delta_of(json.dumps({"error": error}).encode(), 0.0)

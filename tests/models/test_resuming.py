@@ -56,12 +56,12 @@ async def test_a_stream_goes_on_from_the_tokens_that_were_passed_on(session) -> 
     async with ScriptedServer(DYING) as first, ScriptedServer(LIVING) as second:
         pool = pool_of(session, first, second)
 
-        deltas, finish = await ask(pool, GREEDY)
+        deltas, finish = await ask(pool, {**GREEDY, "min_tokens": 4})
 
     choice = draft_of(deltas).choices[0]
     assert (choice.text, choice.token_ids, choice.finish_reason) == (WORDS, (100, 101, 102, 103), "stop")
     assert second.seen[0]["kv_transfer_params"] == {"prompt_token_ids": [5, 6, 100, 101, 102]}
-    assert second.seen[0]["max_tokens"] == 7
+    assert (second.seen[0]["max_tokens"], second.seen[0]["min_tokens"]) == (7, 1)
     assert pool.resumed == 1
     assert sum(delta.pieces[0].message.get("role") == "assistant" for delta in deltas) == 1
     assert finish.usage is not None
