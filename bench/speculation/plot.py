@@ -26,7 +26,7 @@ def draw(figures: Mapping[str, Any], steps: Sequence[tuple[int, int]], file: Pat
     left.invert_yaxis()
     left.xaxis.set_major_formatter(PercentFormatter(1.0))
     left.set_title(f"{figures['compared']} questions, large alone = 100 %")
-    left.legend(loc="upper right")
+    left.legend(loc="lower right", fontsize="small")
     longest = max(fresh for fresh, _ in steps)
     right.plot([0, longest], [0, longest], color="grey", linewidth=0.8, label="no gain")
     right.plot([0, longest], [0, TARGET * longest], color="tab:red", linewidth=0.8, label=f"{TARGET:.0%}")
