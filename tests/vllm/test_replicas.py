@@ -10,7 +10,8 @@ from models.demo.curriculum import distinct
 from models.demo.question import Split
 
 LONG = {"max_tokens": 400, "stream": True, "stream_options": {"include_usage": True}}
-IDS = {"min_tokens": 400, "return_token_ids": True}
+# All but the special tokens: an answer without an end, and with no token that its text does not show.
+IDS = {"allowed_token_ids": list(range(5, 1024)), "return_token_ids": True}
 BEGUN_TOKENS = 30
 MAX_STREAMS = 20
 AT_MOST_S = 120
