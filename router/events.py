@@ -40,6 +40,16 @@ class Drafted:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """The gate let a draft's beginning through, before the whole of it could be judged: so many answer tokens, whose
+    draft will be accepted with this confidence in [0, 1]."""
+
+    tier: str
+    tokens: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """A draft's score (the scorer's own unit) and its confidence in [0, 1]."""
 
@@ -99,4 +109,4 @@ class Finished:
     tier: str
 
 
-Event = Planned | Began | Drafted | Scored | Accepted | Escalated | Capped | Failed | Called | Finished
+Event = Planned | Began | Drafted | Opened | Scored | Accepted | Escalated | Capped | Failed | Called | Finished

@@ -13,6 +13,7 @@ from router.events import (
     Event,
     Failed,
     Finished,
+    Opened,
     Planned,
     Scored,
 )
@@ -37,6 +38,7 @@ class Outcome:
         self.confidence: float | None = None
         self.failure: Failed | None = None
         self.finished = False
+        self.opened = False
         self.speculation: Speculation | None = None
         self._waited_s = 0.0
         self._waiting_s = 0.0
@@ -49,6 +51,8 @@ class Outcome:
         match event:
             case Planned(mode="exact"):
                 self.tier, self.reason = self.cascade.final.name, "exact"
+            case Opened():
+                self.opened = True
             case Scored(confidence=confidence):
                 self.confidence = confidence
             case Accepted(reason=reason):

@@ -16,14 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from models.answer import Delta, Finish
 from models.errors import BadReply, ModelError
-from models.prompt import Prompt
 from router.cascade import Cascade, answer
 from router.events import Event
 from router.outcome import Outcome
+from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
 from server.headers import decision_headers
 from server.metrics import Metrics
-from server.replies import DONE, Shown, event
 
 CLIENT_LEFT = 499
 LAST_WORD_S = 5.0
@@ -33,11 +32,11 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request that passed the door: what to ask of which cascade, and for how long at most."""
+    """A request that passed its door: what to ask of which cascade, and for how long at most."""
 
     cascade: Cascade
-    prompt: Prompt
-    shown: Shown
+    asked: Asked
+    door: Door
     deadline_s: float
     began_s: float
 
@@ -71,19 +70,20 @@ class Answer(Response):
             # A client that does not read gets no last word: the server closes the connection.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORD_S):
-                    await send({"type": "http.response.body", "body": event(problem.body), "more_body": False})
+                    last_word = self._order.asked.writer.broken(problem)
+                    await send({"type": "http.response.body", "body": last_word, "more_body": False})
             return
         headers = {**self._decision(), **problem.headers}
-        await JSONResponse(problem.body, problem.status, headers)(scope, receive, send)
+        await JSONResponse(self._order.door.error_body(problem), problem.status, headers)(scope, receive, send)
 
     async def _problem(self, send: Send) -> Problem | None:
         """Send the answer; what kept it from being sent whole, if something did."""
         order = self._order
-        write = self._write_stream if order.prompt.streams else self._write_whole
+        write = self._write_stream if order.asked.prompt.streams else self._write_whole
         try:
             async with (
                 asyncio.timeout(order.deadline_s),
-                aclosing(answer(order.cascade, order.prompt, self._observe)) as parts,
+                aclosing(answer(order.cascade, order.asked.prompt, self._observe)) as parts,
             ):
                 await write(parts, send)
         except TimeoutError:
@@ -91,7 +91,7 @@ class Answer(Response):
         except ModelError as error:
             return problem_of(error)
         except Exception:
-            log.exception("answer failed", request_id=order.prompt.request_id)
+            log.exception("answer failed", request_id=order.asked.prompt.request_id)
             return INTERNAL
         return None
 
@@ -105,12 +105,12 @@ class Answer(Response):
                 whole = part
         if whole is None:
             raise BadReply("the model finished without an answer")
-        body = self._order.shown.whole(whole, finish, self._outcome)
+        body = self._order.asked.writer.whole(whole, finish, self._outcome)
         await self._start(send, b"application/json", len(body))
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _write_stream(self, parts: AsyncGenerator[Delta | Finish], send: Send) -> None:
-        shown = self._order.shown
+        writer = self._order.asked.writer
         finish = Finish(None)
         async for part in parts:
             if isinstance(part, Finish):
@@ -118,11 +118,11 @@ class Answer(Response):
                 continue
             if not self._begun:
                 await self._start(send, b"text/event-stream; charset=utf-8", None)
-            await send({"type": "http.response.body", "body": shown.chunk(part), "more_body": True})
+            if events := writer.chunk(part, self._outcome):
+                await send({"type": "http.response.body", "body": events, "more_body": True})
         if not self._begun:
             raise BadReply("the model finished without an answer")
-        usage = shown.usage_chunk(finish, self._outcome) if self._order.prompt.wants_usage else b""
-        await send({"type": "http.response.body", "body": usage + DONE, "more_body": False})
+        await send({"type": "http.response.body", "body": writer.ending(finish, self._outcome), "more_body": False})
 
     async def _start(self, send: Send, content_type: bytes, length: int | None) -> None:
         headers = [(name.encode(), value.encode()) for name, value in self._decision().items()]
@@ -136,7 +136,7 @@ class Answer(Response):
         order = self._order
         overhead_s = max(0.0, time.perf_counter() - order.began_s - self._outcome.waited_s)
         self._overhead_s = overhead_s
-        return decision_headers(self._outcome, request_id=order.prompt.request_id, overhead_s=overhead_s)
+        return decision_headers(self._outcome, request_id=order.asked.prompt.request_id, overhead_s=overhead_s)
 
     def _observe(self, happened: Event) -> None:
         self._outcome.observe(happened)
@@ -149,7 +149,7 @@ class Answer(Response):
         self._metrics.ended(outcome, status=status, elapsed_s=elapsed_s, overhead_s=self._overhead_s)
         log.info(
             "answered",
-            request_id=order.prompt.request_id,
+            request_id=order.asked.prompt.request_id,
             cascade=order.cascade.name,
             tier=outcome.tier,
             status=status,

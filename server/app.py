@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -20,16 +20,18 @@ from models.wire import JsonObject
 from router.cascade import Cascade
 from server.answering import Answer, Order
 from server.building import Served, build, new_session
-from server.chat_request import MODE_HEADER, Asked, Controls, read_chat_request
-from server.errors import INTERNAL, Problem, RequestError, status_problem
+from server.doors.chat import CHAT
+from server.doors.controls import Controls
+from server.doors.door import Arrival, Asked, Door
+from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
 from server.metrics import Metrics
 from server.pools import pool_card, watched
 from server.readiness import Readiness
-from server.replies import Shown
 from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
+DOORS = (CHAT,)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -40,7 +42,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.metrics = Metrics()
-    app.add_api_route("/v1/chat/completions", chat_completions, methods=["POST"])
+    for door in DOORS:
+        app.add_api_route(door.path, answering(door), methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
@@ -66,18 +69,20 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
 
 
-async def chat_completions(request: Request) -> Response:
-    """Answer a conversation, by a cascade or by a tier of the name in `model`."""
-    settings: Settings = request.app.state.settings
-    request_id = request_id_of(request)
-    refuse_strangers(request)
-    body = await read_body(request, settings.server)
-    began_s = time.perf_counter()
-    asked = read_chat_request(body, mode_header=request.headers.get(MODE_HEADER), request_id=request_id)
-    shown = Shown(f"chatcmpl-{request_id}", int(time.time()), asked.model, asked.prompt)
-    cascade = routed(asked, request.app.state.served)
-    order = Order(cascade, asked.prompt, shown, settings.server.deadline_s, began_s)
-    return Answer(order, request.app.state.metrics)
+def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
+    """The route behind a door: a cascade, or a tier, of the name in `model` answers."""
+
+    async def answered(request: Request) -> Response:
+        settings: Settings = request.app.state.settings
+        refuse_strangers(request)
+        body = await read_body(request, settings.server)
+        began_s = time.perf_counter()
+        asked = door.read(body, Arrival(request_id_of(request), int(time.time()), request.headers))
+        cascade = routed(asked, request.app.state.served)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s)
+        return Answer(order, request.app.state.metrics)
+
+    return answered
 
 
 def routed(asked: Asked, served: Served) -> Cascade:
@@ -239,4 +244,5 @@ def problem_reply(request: Request, problem: Problem) -> JSONResponse:
     metrics.refused(problem.status)
     field = (problem.param or "").partition(".")[0]  # deeper names are the client's own words
     log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
-    return JSONResponse(problem.body, problem.status, {**problem.headers, "x-request-id": request_id})
+    error_body = next((door.error_body for door in DOORS if door.path == request.url.path), openai_error)
+    return JSONResponse(error_body(problem), problem.status, {**problem.headers, "x-request-id": request_id})

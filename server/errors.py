@@ -18,7 +18,7 @@ RETRY_AFTER_S = 1
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as a client gets it, in OpenAI's shape."""
+    """An error as a client gets it; each door has its own shape for it."""
 
     status: int
     message: str
@@ -28,14 +28,14 @@ class Problem:
     retry_after_s: int | None = None
 
     @property
-    def body(self) -> JsonObject:
-        """The JSON body, or the data of a stream's error event."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
-
-    @property
     def headers(self) -> dict[str, str]:
         """What goes with the status."""
         return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+
+
+def openai_error(problem: Problem) -> JsonObject:
+    """In OpenAI's shape: the JSON body, or the data of a stream's error event."""
+    return {"error": {"message": problem.message, "type": problem.type, "param": problem.param, "code": problem.code}}
 
 
 class RequestError(Exception):

@@ -1,0 +1,74 @@
+"""What an answer took: the tokens that the client got, and beside them what the request cost."""
+
+from models.answer import Finish, Speculation, Usage
+from models.prompt import Prompt
+from models.wire import Json, JsonObject
+from router.outcome import Outcome
+
+
+def usage_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> dict[str, object]:
+    """The tokens of the answer, as its server reported them where it did, and what the request cost beside them."""
+    answered = outcome.spent[outcome.tier].usage
+    counted = {
+        "prompt_tokens": answered.prompt_tokens,
+        "completion_tokens": answered.completion_tokens,
+        "total_tokens": answered.prompt_tokens + answered.completion_tokens,
+    }
+    usage = {**counted, **(finish.reported or {}), "smallfirst": bill(outcome)}
+    if prompt.predicted is not None and finish.handed and finish.speculation is not None:
+        details = (finish.reported or {}).get("completion_tokens_details")
+        usage["completion_tokens_details"] = {**(details or {}), **of_prediction(finish.speculation)}
+    return usage
+
+
+def of_prediction(speculation: Speculation) -> dict[str, object]:
+    """What came of the client's `prediction`, by OpenAI's names."""
+    return {
+        "accepted_prediction_tokens": speculation.accepted,
+        "rejected_prediction_tokens": speculation.proposed - speculation.accepted,
+    }
+
+
+def bill(outcome: Outcome) -> JsonObject:
+    """`usage.smallfirst`: each tier's tokens and cost, their sum, what the final tier alone would have cost, and what
+    came of a draft that the answering engine verified."""
+    tiers: dict[str, Json] = {
+        name: {**tokens_of(spent.usage), "cost": rounded(spent.cost)} for name, spent in outcome.spent.items()
+    }
+    costs: JsonObject = {
+        **({"decision": decision(outcome)} if outcome.opened else {}),
+        "tiers": tiers,
+        "cost": rounded(outcome.cost),
+        "cost_final_alone": rounded(outcome.cost_final_alone),
+        "cost_final_alone_estimated": outcome.estimates_final,
+    }
+    return costs if outcome.speculation is None else {**costs, "speculation": verified(outcome.speculation)}
+
+
+def decision(outcome: Outcome) -> JsonObject:
+    """What the headers say of a decision, for a stream whose headers went out before it was made."""
+    made: JsonObject = {"tier": outcome.tier, "escalated": outcome.escalated, "reason": outcome.reason}
+    return made if outcome.confidence is None else {**made, "confidence": round(outcome.confidence, 6)}
+
+
+def verified(speculation: Speculation) -> JsonObject:
+    """Draft tokens that the engine verified, and how many of them it kept, in how many steps."""
+    return {
+        "proposed_tokens": speculation.proposed,
+        "accepted_tokens": speculation.accepted,
+        "steps": speculation.steps,
+    }
+
+
+def tokens_of(usage: Usage) -> dict[str, Json]:
+    """A call's tokens; `estimated` only where they are."""
+    tokens: dict[str, Json] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+    }
+    return {**tokens, "estimated": True} if usage.estimated else tokens
+
+
+def rounded(money: float) -> float:
+    """To a millionth of a millionth: prices are per million tokens."""
+    return round(money, 12)

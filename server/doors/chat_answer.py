@@ -1,0 +1,80 @@
+"""What a client reads: the model's replies and chunks with our id, model and usage, less what it did not ask for."""
+
+from dataclasses import dataclass
+
+from models.answer import Delta, Finish
+from models.prompt import Prompt
+from models.wire import WireChoice, WireReply
+from router.outcome import Outcome
+from server.bill import decision, usage_of
+from server.doors.events import event, written
+from server.errors import Problem, openai_error
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatWriter:
+    """A chat completion, or its chunks; holds what is the same in all of them."""
+
+    id: str
+    created: int
+    model: str
+    prompt: Prompt
+
+    def whole(self, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
+        """A chat completion."""
+        return written({**self._reply(delta.reply), "usage": usage_of(finish, outcome, self.prompt)})
+
+    def chunk(self, delta: Delta, outcome: Outcome) -> bytes:
+        """One event of a stream; the usage has an event of its own, at the end. Where the client does not want that, a
+        decision that fell after the headers is told with the last piece."""
+        reply = self._reply(delta.reply)
+        if not self.prompt.wants_usage:
+            reply.pop("usage", None)
+            if outcome.opened and any(piece.finish_reason for piece in delta.pieces):
+                reply["smallfirst"] = decision(outcome)
+        return event(reply)
+
+    def ending(self, finish: Finish, outcome: Outcome) -> bytes:
+        """The usage, for a client that asked for it, and the end."""
+        return (self._usage_chunk(finish, outcome) if self.prompt.wants_usage else b"") + DONE
+
+    def broken(self, problem: Problem) -> bytes:
+        """An error event; nothing follows it."""
+        return event(openai_error(problem))
+
+    def _usage_chunk(self, finish: Finish, outcome: Outcome) -> bytes:
+        return event(
+            {
+                **(finish.chunk or {}),
+                "id": self.id,
+                "object": "chat.completion.chunk",
+                "created": self.created,
+                "model": self.model,
+                "choices": [],
+                "usage": usage_of(finish, outcome, self.prompt),
+            }
+        )
+
+    def _reply(self, reply: WireReply) -> dict[str, object]:
+        choices = [self._choice(choice) for choice in reply["choices"]]
+        shown: dict[str, object] = {
+            **reply, "id": self.id, "created": self.created, "model": self.model, "choices": choices,
+        }  # fmt: skip
+        if not self.prompt.wants_token_ids:
+            shown.pop("prompt_token_ids", None)
+        return shown
+
+    def _choice(self, choice: WireChoice) -> dict[str, object]:
+        shown: dict[str, object] = {**choice}
+        if not self.prompt.wants_token_ids:
+            shown.pop("token_ids", None)
+        if not self.prompt.wants_logprobs:
+            shown["logprobs"] = None
+        elif logprobs := choice.get("logprobs"):
+            asked = self.prompt.top_logprobs
+            tokens = [{**token, "top_logprobs": (token.get("top_logprobs") or [])[:asked]}
+                      for token in logprobs.get("content") or ()]  # fmt: skip
+            shown["logprobs"] = {**logprobs, "content": tokens}
+        return shown

@@ -1,0 +1,37 @@
+"""How one request is routed: the body's object `smallfirst` and the header that stands for its mode."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from router.events import Mode
+from server.errors import RequestError
+from server.headers import PREFIX
+from server.modes import refuse_mode_to_come
+from server.wording import plain
+
+OURS = "smallfirst"
+MODE_HEADER = PREFIX + "mode"
+
+
+class Controls(BaseModel):
+    """The body's object `smallfirst`: how this one request is routed. Never sent upstream."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    mode: Annotated[Mode | None, BeforeValidator(refuse_mode_to_come)] = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+def with_mode(controls: Controls | None, headers: Mapping[str, str]) -> Controls:
+    """The controls, in the mode that the request's header names, if it names one. Raises RequestError."""
+    controls = controls or Controls()
+    mode = headers.get(MODE_HEADER)
+    if mode is None:
+        return controls
+    try:
+        return Controls.model_validate({**controls.model_dump(exclude_none=True), "mode": mode})
+    except ValidationError as invalid:
+        message = plain(invalid.errors(include_url=False)[0]["msg"])
+        raise RequestError(f"{MODE_HEADER}: {message}", param=MODE_HEADER) from invalid
