@@ -17,10 +17,13 @@ Trouble = Literal[
 
 @dataclass(frozen=True)
 class Script:
-    """What it answers: words as tokens, each of probability `p`; or a status; or some trouble."""
+    """What it answers: words as tokens, each of probability `p`, or the last ones of `ps` where that is given; or a
+    status; or some trouble. With `tool_calls` it calls tools instead; `reasoning` is thought before."""
 
     text: str = "yes"
     p: float = 0.99
+    ps: tuple[float, ...] = ()
+    reasoning: str = ""
     finish_reason: str = "stop"
     logprobs: bool = True
     degenerate: bool = False
@@ -39,9 +42,26 @@ class Script:
     waiting: int = 0
 
     @property
+    def pieces(self) -> list[tuple[dict[str, Any], str]]:
+        """What each token adds to the message, and the token's text."""
+        thought = [({"reasoning": word}, word) for word in split(self.reasoning)] if self.reasoning else []
+        if not self.tool_calls:
+            return thought + [({"content": word}, word) for word in split(self.text)]
+        return thought + [piece for index, call in enumerate(self.tool_calls) for piece in pieces_of(index, call)]
+
+    @property
     def words(self) -> list[str]:
-        """The text's tokens; joined they are the text again."""
-        return [word if index == 0 else f" {word}" for index, word in enumerate(self.text.split(" "))]
+        """The tokens; of an answer without tool calls or reasoning, joined they are the text again."""
+        return [word for _, word in self.pieces]
+
+    @property
+    def ending(self) -> str:
+        """Why it stopped."""
+        return "tool_calls" if self.tool_calls and self.finish_reason == "stop" else self.finish_reason
+
+    def probability(self, place: int) -> float:
+        """Of the token at this place."""
+        return self.ps[min(place, len(self.ps) - 1)] if self.ps else self.p
 
     @property
     def token_ids(self) -> list[int]:
@@ -58,6 +78,22 @@ class Script:
         kept = sum(drafted == written for drafted, written in zip(draft, self.token_ids, strict=False))
         counted = {"num_draft_tokens": len(draft), "num_accepted_draft_tokens": kept}
         return {"speculative_decoding": {**counted, "num_spec_steps": int(bool(draft)), "num_spec_tokens": 16}}
+
+
+def split(text: str) -> list[str]:
+    """Words; joined they are the text again."""
+    return [word if index == 0 else f" {word}" for index, word in enumerate(text.split(" "))]
+
+
+def pieces_of(index: int, call: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
+    """A tool call as vLLM streams it: its name first, then its arguments a few characters at a time."""
+    name, arguments = call["function"]["name"], call["function"]["arguments"]
+    opening = {**call, "index": index, "function": {"name": name, "arguments": ""}}
+    parts = [arguments[start : start + 5] for start in range(0, len(arguments), 5)]
+    return [
+        ({"tool_calls": [opening]}, name),
+        *(({"tool_calls": [{"index": index, "function": {"arguments": part}}]}, part) for part in parts),
+    ]
 
 
 class ScriptedServer:
@@ -167,11 +203,13 @@ class ScriptedServer:
     def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
         script = self.script
         message: dict[str, Any] = {"role": "assistant", "content": script.text, "vllm_extra": "kept"}
+        if script.reasoning:
+            message |= {"reasoning": script.reasoning}
         if script.tool_calls:
             message |= {"content": None, "tool_calls": script.tool_calls}
         choices = [
-            {"index": index, "message": message, "finish_reason": script.finish_reason, "stop_reason": None,
-             "logprobs": self._logprobs(script.words, body), "token_ids": script.token_ids}
+            {"index": index, "message": message, "finish_reason": script.ending, "stop_reason": None,
+             "logprobs": self._logprobs(script.words, 0, body), "token_ids": script.token_ids}
             for index in range(body.get("n") or 1)
         ]  # fmt: skip
         usage = {"usage": self._usage(body)} if script.usage else {}
@@ -186,11 +224,11 @@ class ScriptedServer:
         prompt_ids = (body.get("kv_transfer_params") or {}).get("prompt_token_ids") or PROMPT_IDS
         opening = {"prompt_token_ids": prompt_ids} if body.get("return_token_ids") else {}
         await self._send(response, {"role": "assistant", "content": ""}, body, None, None, **opening)
-        words = script.words
-        for place, word in enumerate(words):
+        pieces = script.pieces
+        for place, (delta, word) in enumerate(pieces):
             if place < already_written(body):
                 continue
-            last = place == len(words) - 1
+            last = place == len(pieces) - 1
             if script.trouble == "stall" and place == 1:
                 await asyncio.sleep(3600)
             if script.trouble == "cut-stream" and last:
@@ -199,13 +237,12 @@ class ScriptedServer:
                 await response.write(b'data: {"error": {"message": "the engine died"}}\n\n')
                 return response
             await asyncio.sleep(script.pause_s)
-            finish_reason = script.finish_reason if last else None
+            finish_reason = script.ending if last else None
             counting = (body.get("stream_options") or {}).get("continuous_usage_stats")
             written = {"prompt_tokens": 10, "completion_tokens": place + 1 - already_written(body)}
             usage = {"usage": written} if counting else {}
-            await self._send(
-                response, {"content": word}, body, [word], finish_reason, token_id=script.token_ids[place], **usage
-            )
+            logprobs = self._logprobs([word], place, body)
+            await self._send(response, delta, body, logprobs, finish_reason, token_id=script.token_ids[place], **usage)
         if script.usage and (body.get("stream_options") or {}).get("include_usage"):
             await self._event(response, {"choices": [], "usage": self._usage(body), "metrics": script.verified(body)})
         await response.write(b"data: [DONE]\n\n")
@@ -213,9 +250,8 @@ class ScriptedServer:
 
     async def _send(
         self, response: web.StreamResponse, delta: dict[str, Any], body: dict[str, Any],
-        words: list[str] | None, finish_reason: str | None, *, token_id: int | None = None, **top: Any,
+        logprobs: dict[str, Any] | None, finish_reason: str | None, *, token_id: int | None = None, **top: Any,
     ) -> None:  # fmt: skip
-        logprobs = self._logprobs(words, body) if words else None
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         if body.get("return_token_ids"):
             choice["token_ids"] = [] if token_id is None else [token_id]
@@ -225,21 +261,18 @@ class ScriptedServer:
         chunk = {"id": "theirs", "object": "chat.completion.chunk", "created": 1, "model": "scripted", **part}
         await response.write(b": keep-alive\r\n\r\ndata: " + json.dumps(chunk).encode() + b"\n\n")
 
-    def _logprobs(self, words: list[str], body: dict[str, Any]) -> dict[str, Any] | None:
+    def _logprobs(self, words: list[str], first: int, body: dict[str, Any]) -> dict[str, Any] | None:
         if not (self.script.logprobs and body.get("logprobs")):
             return None
-        logprob = 0.0 if self.script.degenerate else math.log(self.script.p)
-        others = [logprob, math.log(max(1e-9, 1 - self.script.p) / 2), -9999.0, -9999.0, -9999.0]
-        alternatives = [
-            {"token": f"t{rank}", "logprob": other, "bytes": []}
-            for rank, other in enumerate(others[: body.get("top_logprobs") or 0])
-        ]
-        return {
-            "content": [
-                {"token": word, "logprob": logprob, "bytes": list(word.encode()), "top_logprobs": alternatives}
-                for word in words
-            ]
-        }
+        wanted = body.get("top_logprobs") or 0
+        return {"content": [self._token(word, first + place, wanted) for place, word in enumerate(words)]}
+
+    def _token(self, word: str, place: int, wanted: int) -> dict[str, Any]:
+        p = self.script.probability(place)
+        logprob = 0.0 if self.script.degenerate else math.log(p)
+        others = [logprob, math.log(max(1e-9, 1 - p) / 2), -9999.0, -9999.0, -9999.0][:wanted]
+        alternatives = [{"token": f"t{rank}", "logprob": other, "bytes": []} for rank, other in enumerate(others)]
+        return {"token": word, "logprob": logprob, "bytes": list(word.encode()), "top_logprobs": alternatives}
 
     def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
         completion = len(self.script.words) * (body.get("n") or 1) - already_written(body)
