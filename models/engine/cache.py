@@ -37,6 +37,11 @@ def is_joinable(cache: DynamicCache) -> bool:
     return all(type(layer) in _JOINABLE for layer in cache.layers)
 
 
+def is_recurrent(cache: DynamicCache) -> bool:
+    """Whether all that its layers keep is a state, and nothing by column."""
+    return all(type(layer) is LinearAttentionLayer for layer in cache.layers)
+
+
 def is_retractable(cache: DynamicCache) -> bool:
     """Whether `retract` knows all its layers: a state that is not kept by column cannot go back."""
     return all(type(layer) in _RETRACTABLE for layer in cache.layers)

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from models.engine.cache import is_joinable, is_retractable, new_cache
+from models.engine.cache import is_joinable, is_recurrent, is_retractable, new_cache
 from models.engine.errors import StartError
+
+# What models call their cache: transformers from 5.24 on, before that, and its recurrent models before that.
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 
 
 class Network:
@@ -16,13 +19,15 @@ class Network:
 
     def __init__(self, model: PreTrainedModel) -> None:
         accepted = inspect.signature(model.forward).parameters
-        if not {"past_key_values", "cache_params"} & accepted.keys():
+        name = next((name for name in CACHE_NAMES if name in accepted), None)
+        if name is None:
             raise StartError(f"{type(model).__name__} has no cache that transformers could share")
         self._model = model
         self._has_positions = "position_ids" in accepted
         self._keeps_last = "logits_to_keep" in accepted
-        self._is_recurrent = "cache_params" in accepted
+        self._cache_name = name
         self.device = model.device
+        self._is_recurrent = is_recurrent(self.new_cache())
         self.joinable = is_joinable(self.new_cache())
         self.retractable = is_retractable(self.new_cache())
 
@@ -49,7 +54,7 @@ class Network:
         last = torch.tensor([[end - 1] for end in ends], device=self.device)
         fresh = columns[-len(tokens[0]) :]
         inputs: dict[str, object] = {"input_ids": torch.tensor(tokens, device=self.device), "use_cache": True}
-        inputs["cache_params" if self._is_recurrent else "past_key_values"] = cache
+        inputs[self._cache_name] = cache
         is_padded = max(starts) > 0 or min(ends) < max(ends)
         if is_padded and not (self._is_recurrent and len(fresh) == 1):
             inputs["attention_mask"] = ((columns >= first) & (columns <= last)).long()
