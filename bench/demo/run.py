@@ -8,53 +8,24 @@ Each question goes to the small tier, the large tier and the cascade. Without --
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import openai
+from gateway import demo_gateway, until_ready
 from outcomes import Recorded, at_threshold, cheapest, curve
 from plot import draw
 
 from models.demo.curriculum import distinct
 from models.demo.grading import is_right
 from models.demo.question import Question, Split
-from models.launcher.program import free_ports
 
 HERE = Path(__file__).parent
 CONCURRENCY = 8
-START_S = 180
 TARGET_QUALITY = 0.98  # on the threshold split: a point above what is wanted of the held-out one
-
-
-@contextlib.asynccontextmanager
-async def demo_gateway() -> AsyncIterator[str]:
-    """`smallfirst up`, for as long as the block lasts."""
-    command = Path(sys.executable).with_name("smallfirst")
-    (port,) = free_ports(1)
-    environment = {**os.environ, "SMALLFIRST_SERVER__PORT": str(port)}
-    process = await asyncio.create_subprocess_exec(command, "up", env=environment, stderr=asyncio.subprocess.DEVNULL)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
-
-
-async def until_ready(client: openai.AsyncOpenAI) -> None:
-    """Wait for both tiers to answer."""
-    async with asyncio.timeout(START_S):
-        for tier in ("small", "large"):
-            while True:
-                with contextlib.suppress(openai.APIError):
-                    await ask(client, tier, "Hello")
-                    break
-                await asyncio.sleep(0.5)
 
 
 async def ask(client: openai.AsyncOpenAI, model: str, prompt: str):
