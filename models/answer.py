@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from models.wire import WireMessage, WireReply, WireUsage
+
+WentOn = Literal["ids", "text"]
 
 
 class Token(NamedTuple):
@@ -64,28 +66,46 @@ class Piece:
         called = sum(len(call.get("name") or "") + len(call.get("arguments") or "") for call in calls)
         return called + sum(len(text or "") for text in texts)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is text of the answer itself: no reasoning, refusal or tool call, which a parser made of the
+        model's words."""
+        return self.characters == len(self.message.get("content") or "")
+
+    @property
+    def length(self) -> int:
+        """Its tokens, as far as they are known."""
+        return len(self.tokens) or len(self.token_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer: the reply or chunk as it came, what was read out of it, and when (seconds, monotonic)."""
+    """A piece of an answer: the reply or chunk as it came, what was read out of it, and when (seconds, monotonic). The
+    first one has the fingerprint of the tokenizer of the answer's token ids, where that is known."""
 
     reply: WireReply
     pieces: tuple[Piece, ...]
     received_s: float
+    tokenizer: str | None = None
+
+    @property
+    def length(self) -> int:
+        """The tokens of all its pieces, as far as they are known."""
+        return sum(piece.length for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; the
     chunk of a stream that brought the report; what came of drafts that the server verified, where it says so, and
-    whether it was `handed` one; the fingerprint of the tokenizer of the answer's token ids, where it is known."""
+    whether it was `handed` one; and how it went on after another model's words, where it did."""
 
     usage: Usage | None
     reported: WireUsage | None = None
     chunk: WireReply | None = None
     speculation: Speculation | None = None
     handed: bool = False
-    tokenizer: str | None = None
+    went_on: WentOn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,11 @@ class Choice:
     tokens: tuple[Token, ...]
     finish_reason: str | None
     token_ids: tuple[int, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Its tokens, as far as they are known."""
+        return len(self.tokens) or len(self.token_ids)
 
     @property
     def answer_tokens(self) -> tuple[Token, ...]:

@@ -15,6 +15,11 @@ class Model(Protocol):
         """Whether it makes use of a draft that it is handed, just now."""
         ...
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it can go on after another model's words."""
+        ...
+
     def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish; a prompt that does not stream gets its answer as one delta.
 

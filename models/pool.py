@@ -121,6 +121,11 @@ class Pool:
         """Whether a server that may be asked verifies drafts that it is handed."""
         return any(replica.abilities.speculation == "handover" and replica.may_be_asked for replica in self.replicas)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether its servers can go on after another model's words."""
+        return all(endpoint.dialect == "vllm" for endpoint in self._endpoints)
+
     def _identified(self, prompt: Prompt) -> Prompt:
         """With token ids, where a broken stream could go on elsewhere."""
         return prompt.with_token_ids() if prompt.streams and len(self.replicas) > 1 else prompt
@@ -166,7 +171,7 @@ class Pool:
             raise failed
         others = [replica for replica in self.replicas if replica not in tried]
         another = self._choose_or_raise(prompt, others, failed)
-        kept = await another.kept_ids(said)
+        kept = await another.kept_ids(said.ids, said.stretches)
         if kept is None:
             raise failed
         log.warning("stream goes on elsewhere", server=tried[-1].endpoint.name, continuation=continuation)

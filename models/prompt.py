@@ -23,10 +23,23 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The beginning of an answer that is to be gone on with: the prompt's token ids, and those written so far."""
+    """The beginning of an answer that is to be gone on with: the prompt's token ids, and those written so far. Of the
+    prompt's, `shown` belong to the answer too."""
 
     prompt_token_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
+    shown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The beginning of an answer that another model wrote and that was shown: its text, so many tokens, and their ids
+    under the tokenizer of that fingerprint; no ids, or None, where they are not known."""
+
+    text: str
+    tokens: int
+    token_ids: tuple[int, ...] = ()
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,7 @@ class Prompt:
     identified: bool = False
     handover: Handover | None = None
     written: Written | None = None
+    prefix: Prefix | None = None
 
     @property
     def streams(self) -> bool:
@@ -73,6 +87,11 @@ class Prompt:
         """How many tokens the client lets an answer have, if it said."""
         limits = (self.fields.get(name) for name in LENGTH_LIMITS)
         return next((limit for limit in limits if isinstance(limit, int)), None)
+
+    @property
+    def shown_tokens(self) -> int:
+        """How many tokens of the answer another model wrote."""
+        return 0 if self.prefix is None else self.prefix.tokens
 
     @property
     def choices(self) -> int:
@@ -133,6 +152,14 @@ class Prompt:
         """The same prompt, with the beginning of the answer written already."""
         return replace(self, written=written, handover=None)
 
+    def after(self, prefix: Prefix) -> "Prompt":
+        """The same prompt, whose answer begins with what another model wrote."""
+        return replace(self, prefix=prefix, identified=True)
+
+    def streamed(self) -> "Prompt":
+        """The same prompt; its answer comes piece by piece, whatever the client wants."""
+        return self if self.streams else replace(self, fields={**self.fields, "stream": True})
+
     def body(self, model: str, *, extras: bool, draft: tuple[int, ...] = ()) -> JsonObject:
         """The request as `model`'s server gets it: the client's fields, and the evidence and usage that we need.
         `extras`: the server knows those of vLLM; `draft`: the token ids that it is to verify."""
@@ -153,7 +180,9 @@ class Prompt:
                 **(options if isinstance(options, dict) else {}),
                 "include_usage": True,
             }
-        return body if self.written is None else gone_on(body, self.written)
+        if self.written is not None:
+            return gone_on(body, self.written)
+        return body if self.prefix is None else gone_on_from_text(body, self.prefix)
 
 
 LENGTH_LIMITS = ("max_completion_tokens", "max_tokens")
@@ -164,10 +193,25 @@ NOT_FOR_CLIENTS = ("kv_transfer_params", "ec_transfer_params", "vllm_xargs")
 def gone_on(body: JsonObject, written: Written) -> JsonObject:
     """The body of a request for the rest of an answer: vLLM takes the prompt as token ids and renders nothing."""
     body["kv_transfer_params"] = {"prompt_token_ids": [*written.prompt_token_ids, *written.token_ids]}
+    return shortened(body, written.shown + len(written.token_ids))
+
+
+def gone_on_from_text(body: JsonObject, prefix: Prefix) -> JsonObject:
+    """The same where token ids cannot be had: vLLM cuts the text into tokens, which need not be those it was written
+    in."""
+    messages = body.get("messages")
+    told: Json = {"role": "assistant", "content": prefix.text}
+    body["messages"] = [*(messages if isinstance(messages, list) else ()), told]
+    body["continue_final_message"], body["add_generation_prompt"] = True, False
+    return shortened(body, prefix.tokens)
+
+
+def shortened(body: JsonObject, written: int) -> JsonObject:
+    """The body, with so many tokens less to write."""
     for name in (*LENGTH_LIMITS, "min_tokens"):
         count = body.get(name)
         if isinstance(count, int):
-            body[name] = max(0, count - len(written.token_ids))
+            body[name] = max(0, count - written)
     return body
 
 

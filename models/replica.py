@@ -9,15 +9,14 @@ import aiohttp
 
 from models.abilities import IDLE, UNKNOWN
 from models.acceptance import Acceptance
-from models.answer import Delta, Finish
+from models.answer import Delta, Finish, WentOn
 from models.breaker import Breaker, Ticket
 from models.calling import Caller
 from models.endpoint import Endpoint, Limits
-from models.errors import CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded
+from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded
 from models.handover.contract import MAX_DRAFT_TOKENS
 from models.probing import Door, find_abilities, find_load, text_of, tokens_of, with_models
-from models.prompt import Prompt
-from models.resuming import Said
+from models.prompt import Handover, Prefix, Prompt, Written
 from models.wire import JsonObject
 
 PROBE_S = 10.0
@@ -25,6 +24,7 @@ TOKENIZE_S = 1.0
 DETOKENIZE_S = 5.0
 FULL_S = 1
 LONGEST_FULL_S = 30
+RENDERED = ("messages", "tools", "chat_template_kwargs", "add_special_tokens")  # what a chat template is given
 MOST_HELD_IDS = 8
 SERVER_FAILED = 500
 CHARACTERS_PER_TOKEN = 8
@@ -84,13 +84,16 @@ class Replica:
             self.running -= 1
             self.breaker.given_up(ticket)
 
-    async def kept_ids(self, said: Said) -> int | None:
+    async def kept_ids(self, ids: Sequence[int], stretches: Sequence[tuple[int, str]]) -> int | None:
         """How many of the token ids that were told are all that was told, by this server's tokenizer: the last ones may
-        hold the beginning of a character, or words that a parser held back. None where no number of them is."""
-        most = len(said.ids)
+        hold the beginning of a character, or words that a parser held back. None where no number of them is.
+
+        `stretches` are texts that go to the end of the ids, and where in these each begins.
+        """
+        most = len(ids)
         for kept in range(most, max(0, most - MOST_HELD_IDS), -1):
-            for start, text in said.stretches:
-                if kept > start and await self._text_of(said.ids[start:kept]) in (text, text.removeprefix(" ")):
+            for start, text in stretches:
+                if kept > start and await self._text_of(ids[start:kept]) in (text, text.removeprefix(" ")):
                     return kept
         return None
 
@@ -143,16 +146,52 @@ class Replica:
                 self.breaker.failed(ticket, lost=isinstance(error, NoConnection))
 
     async def _answer(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        if prompt.prefix is not None and prompt.written is None:
+            prompt = await self._after(prompt, prompt.prefix)
         draft = await self._draft_ids(prompt)
         body = prompt.body(self.endpoint.model, extras=self.endpoint.dialect == "vllm", draft=draft)
+        first = True
         async with aclosing(self._caller.answer(body, prompt.request_id)) as parts:
             async for part in parts:
-                yield self._completed(part, handed=bool(draft)) if isinstance(part, Finish) else part
+                if isinstance(part, Finish):
+                    yield self._completed(part, prompt, handed=bool(draft))
+                    continue
+                yield self._opening(part, prompt) if first else part
+                first = False
 
-    def _completed(self, finish: Finish, *, handed: bool) -> Finish:
+    def _opening(self, delta: Delta, prompt: Prompt) -> Delta:
+        """The first piece. Raises BadReply where it does not follow the token ids that the server was given."""
+        written = prompt.written
+        if written is not None:
+            told = tuple(delta.reply.get("prompt_token_ids") or ())
+            if told != (*written.prompt_token_ids, *written.token_ids):
+                raise BadReply("the server went on from something else than what had been said")
+        return replace(delta, tokenizer=self.abilities.tokenizer) if prompt.identified else delta
+
+    def _completed(self, finish: Finish, prompt: Prompt, *, handed: bool) -> Finish:
         if finish.speculation is not None:
             self.acceptance.learn(finish.speculation)
-        return replace(finish, handed=handed, tokenizer=self.abilities.tokenizer)
+        return replace(finish, handed=handed, went_on=went_on(prompt))
+
+    async def _after(self, prompt: Prompt, prefix: Prefix) -> Prompt:
+        """A prompt that goes on after another model's words, in token ids where that can be exact; else in text."""
+        if not prefix.token_ids or prefix.tokenizer is None or prefix.tokenizer != self.abilities.tokenizer:
+            return prompt
+        kept = await self.kept_ids(prefix.token_ids, [(0, prefix.text)])
+        prompt_ids = await self._prompt_ids(prompt)
+        if kept is None or not prompt_ids:
+            return prompt
+        written = Written(prompt_ids, prefix.token_ids[:kept])
+        return replace(prompt, written=written, handover=with_ids(prompt.handover, prefix.token_ids[kept:]))
+
+    async def _prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """The conversation in this server's token ids, up to where an answer begins; none where it cannot say."""
+        named = {name: prompt.fields[name] for name in RENDERED if prompt.fields.get(name) is not None}
+        body: JsonObject = {**named, "model": self.endpoint.model, "add_generation_prompt": True}
+        try:
+            return tokens_of(await self._door.post("/tokenize", body, within_s=DETOKENIZE_S))
+        except (aiohttp.ClientError, TimeoutError):
+            return ()
 
     async def _draft_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """The handed draft in this server's own tokens; none where it takes no drafts, or cannot say."""
@@ -167,3 +206,17 @@ class Replica:
             return tokens_of(await self._door.post("/tokenize", body, within_s=TOKENIZE_S))[:MAX_DRAFT_TOKENS]
         except (aiohttp.ClientError, TimeoutError):
             return ()
+
+
+def went_on(prompt: Prompt) -> WentOn | None:
+    """How an answer went on after another model's words, if it did."""
+    if prompt.prefix is None:
+        return None
+    return "text" if prompt.written is None else "ids"
+
+
+def with_ids(handover: Handover | None, ids: Sequence[int]) -> Handover | None:
+    """A draft that begins with these token ids, where it is known in ids at all."""
+    if handover is None or not handover.token_ids:
+        return handover
+    return replace(handover, token_ids=(*ids, *handover.token_ids))

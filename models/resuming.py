@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from models.answer import Delta, Finish, Piece, Usage
-from models.errors import BadReply
+from models.answer import Delta, Finish, Usage
 from models.prompt import Prompt, Written
 from models.wire import Json, WireUsage
 
@@ -31,7 +30,7 @@ class Said:
         self._texts_since = 0
         self._held: list[Delta] = []
         self._before = 0
-        self._traceable = prompt.identified and prompt.choices == 1
+        self._traceable = prompt.identified
         self._plain = True
         self.begun = False
         self.finished = False
@@ -48,11 +47,8 @@ class Said:
         return (0, "".join(self._texts)), (self._ids_since, "".join(self._texts[self._texts_since :]))
 
     def told(self, delta: Delta) -> list[Delta | Finish]:
-        """What to pass on now: a delta without a word waits for the next that has one. Raises BadReply where another
-        server goes on from something else than what was said."""
+        """What to pass on now: a delta without a word waits for the next that has one; an answer opens once."""
         if self._before and is_opening(delta):
-            if tuple(delta.reply.get("prompt_token_ids") or ()) != (*self._prompt_ids, *self._ids):
-                raise BadReply("the server went on from something else than what had been said")
             return []
         if not self._prompt_ids:
             self._prompt_ids = tuple(delta.reply.get("prompt_token_ids") or ())
@@ -75,11 +71,9 @@ class Said:
     def continuation(self) -> Continuation:
         """How true the rest of the answer can be to what an undisturbed server would have written."""
         fields, limit = self._prompt.fields, self._prompt.length_limit
-        if not (self._traceable and self._plain and self._prompt_ids) or self._prompt.constrains:
+        if not (self._traceable and self._plain and self._prompt_ids and may_go_on(self._prompt)):
             return "impossible"
-        if any(fields.get(name) for name in BARS_RESUMING) or not is_text_alone(fields.get("messages")):
-            return "impossible"
-        if limit is not None and limit <= len(self._ids):
+        if limit is not None and limit <= self._prompt.shown_tokens + len(self._ids):
             return "impossible"
         counts = any(fields.get(name) for name in COUNTS_WRITTEN_TOKENS)
         return "exact" if self._prompt.is_greedy and not counts else "inexact"
@@ -89,12 +83,12 @@ class Said:
         del self._ids[kept:]
         self._held = []
         self._before = kept
-        return self._prompt.going_on(Written(self._prompt_ids, tuple(self._ids)))
+        return self._prompt.going_on(Written(self._prompt_ids, tuple(self._ids), self._prompt.shown_tokens))
 
     def _take(self, delta: Delta) -> None:
         for piece in delta.pieces:
             self._traceable = self._traceable and bool(piece.token_ids or not piece.characters)
-            self._plain = self._plain and is_plain(piece)
+            self._plain = self._plain and piece.is_plain
             self.finished = self.finished or piece.finish_reason is not None
             self._ids += piece.token_ids
             self._texts.append(piece.message.get("content") or "")
@@ -110,6 +104,12 @@ class Said:
         return replace(delta, reply={**delta.reply, "usage": usage})
 
 
+def may_go_on(prompt: Prompt) -> bool:
+    """Whether an answer to this may be gone on with in its middle: it is one free text, and nothing bars it."""
+    barred = prompt.choices > 1 or prompt.constrains or any(prompt.fields.get(name) for name in BARS_RESUMING)
+    return not barred and is_text_alone(prompt.fields.get("messages"))
+
+
 def speaks(delta: Delta) -> bool:
     """Whether a delta has words, or ends an answer."""
     return any(piece.characters or piece.finish_reason for piece in delta.pieces)
@@ -118,12 +118,6 @@ def speaks(delta: Delta) -> bool:
 def is_opening(delta: Delta) -> bool:
     """Whether a delta only announces an answer."""
     return not any(piece.characters or piece.finish_reason or piece.token_ids for piece in delta.pieces)
-
-
-def is_plain(piece: Piece) -> bool:
-    """Whether a piece is text of the answer itself: no reasoning, refusal or tool call, which a parser made of the
-    model's words."""
-    return piece.characters == len(piece.message.get("content") or "")
 
 
 def is_text_alone(messages: Json) -> bool:

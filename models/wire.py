@@ -90,6 +90,7 @@ class WireReply(TypedDict, total=False):
 
     error: object
     id: str
+    object: str
     created: int
     model: str
     choices: list[WireChoice]

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from models.answer import Delta, Finish, Speculation, Usage
+from models.answer import Delta, Finish, Speculation, Usage, WentOn
 from models.errors import ModelError, TimedOut
 from models.model import Model
 from models.prompt import Prompt
@@ -44,7 +44,7 @@ async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerato
         meter.failed(error)
         raise
     finally:
-        observe(Called(tier.name, meter.usage, meter.waited_s, meter.speculation, meter.handed))
+        observe(Called(tier.name, meter.usage, meter.waited_s, meter.speculation, meter.handed, meter.went_on))
 
 
 class Meter:
@@ -55,6 +55,8 @@ class Meter:
         self._reported: Usage | None = None
         self.speculation: Speculation | None = None
         self.handed = False
+        self.went_on: WentOn | None = None
+        self._prompt_tokens = 0
         self._tokens = 0
         self._characters = 0
         self._begun = False
@@ -70,14 +72,16 @@ class Meter:
         """A piece has come; whether it is the first."""
         begins, self._begun = not self._begun, True
         if isinstance(part, Finish):
-            self._reported, self.speculation, self.handed = part.usage, part.speculation, part.handed
+            self._reported, self.speculation = part.usage, part.speculation
+            self.handed, self.went_on = part.handed, part.went_on
             self._asked_s = None
             return False
         if self._asked_s is not None:
             self._waited_s += max(0.0, part.received_s - self._asked_s)
         self._asked_s = None
+        self._prompt_tokens = self._prompt_tokens or len(part.reply.get("prompt_token_ids") or ())
         for piece in part.pieces:
-            self._tokens += len(piece.tokens)
+            self._tokens += piece.length
             self._characters += piece.characters
         return begins
 
@@ -99,7 +103,8 @@ class Meter:
         if self._never_ran:
             return Usage(0, 0)
         written = self._tokens or self._characters // CHARACTERS_PER_TOKEN
-        return Usage(characters(self._prompt.fields.get("messages")) // CHARACTERS_PER_TOKEN, written, estimated=True)
+        asked = self._prompt_tokens or characters(self._prompt.fields.get("messages")) // CHARACTERS_PER_TOKEN
+        return Usage(asked, written, estimated=True)
 
 
 def characters(value: Json) -> int:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import get_args
 
-from models.answer import Delta, Draft, Finish, draft_of
+from models.answer import Delta, Finish, draft_of
 from models.errors import FailureReason, ModelError, Overloaded
 from models.prompt import Handover, Prompt
+from models.resuming import is_opening
 from router.call import Observe, Tier, metered
+from router.drafting import Drafting, handover_of, length_of, whole
 from router.events import (
-    Accepted,
     Capped,
+    Continued,
     Drafted,
     Escalated,
     EscalationReason,
@@ -21,15 +23,15 @@ from router.events import (
     Finished,
     Mode,
     Planned,
-    Scored,
 )
 from router.failover import Failover
+from router.gate import StreamRules
 from router.money import LengthRatio
-from router.policy import GoUp, Keep, Policy, judge
+from router.policy import Keep, Policy
+from router.streaming import gate_for, may_open
 
 FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
 DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first token
-OF_NO_USE = frozenset({"empty", "looping"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,61 +57,58 @@ class Cascade:
         """The same cascade at another threshold."""
         return replace(self, policy=replace(self.policy, threshold=threshold))
 
+    def with_stream(self, stream: StreamRules) -> "Cascade":
+        """The same cascade, whose streams open by other rules."""
+        return replace(self, policy=replace(self.policy, stream=stream))
+
     def with_mode(self, mode: Mode) -> "Cascade":
         """The same cascade in another mode."""
         return replace(self, policy=replace(self.policy, mode=mode))
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What a drafter said, what becomes of it, and what the next tier can make use of."""
-
-    parts: tuple[Delta | Finish, ...]
-    verdict: Keep | GoUp
-    handover: Handover | None = None
-
-
 async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
-    """The answer's deltas and finish, from one tier; what happens on the way is observed.
+    """The answer's deltas and finish, of one tier, or begun by a drafter and gone on with by the final tier; what
+    happens on the way is observed.
 
-    The first delta comes when the decision is made: no text of a rejected draft is ever among them. Raises the final
-    tier's ModelError. Closing the generator, or cancelling the task that reads it, stops every call.
+    No text of a rejected draft is ever among them, but for the beginning that its gate let out and the answer goes on
+    from. Raises the final tier's ModelError. Closing the generator, or cancelling the task that reads it, stops every
+    call.
     """
     policy, final = cascade.policy, cascade.final
     observe(Planned(cascade.name, tuple(tier.name for tier in cascade.tiers), policy.mode, policy.threshold))
     cascade.failover.asked()
-    handover: Handover | None = None
+    asking = prompt.handing_over(None)
     if policy.mode == "exact":
-        handover = await drafted(cascade, prompt, observe)
+        asking = prompt.handing_over(await drafted(cascade, prompt, observe))
     else:
         for tier, following in pairwise(cascade.tiers):
-            attempted = await attempt(tier, prompt.handing_over(handover), policy, observe)
-            if isinstance(attempted.verdict, Keep):
-                observe(Accepted(tier.name, attempted.verdict.reason))
-                for part in attempted.parts:
+            drafting = Drafting(tier, asking, policy, observe)
+            async with aclosing(parts_of(cascade, drafting, tier, prompt)) as parts:
+                async for part in parts:
                     yield part
+            if isinstance(drafting.verdict, Keep):
                 observe(Finished(tier.name))
                 return
-            go_up(cascade, tier, following, attempted.verdict.reason, observe)
-            handover = attempted.handover
-    async with aclosing(finally_answered(final, prompt.handing_over(handover), observe)) as final_parts:
+            asking = prompt.handing_over(drafting.handover)
+            if drafting.prefix is not None:
+                go_up(cascade, tier, final, drafting.verdict.reason, observe)
+                observe(Continued(final.name, drafting.prefix.tokens))
+                asking = asking.after(drafting.prefix)
+                break
+            go_up(cascade, tier, following, drafting.verdict.reason, observe)
+    async with aclosing(finally_answered(final, asking, observe)) as final_parts:
         async for part in final_parts:
             yield part
     observe(Finished(final.name))
 
 
-async def attempt(tier: Tier, prompt: Prompt, policy: Policy, observe: Observe) -> Attempt:
-    """Let a drafter draft, and judge it; a drafter that fails is a reason to go up."""
-    try:
-        parts = await whole(tier, prompt.scored(policy.scorer.alternatives), observe)
-    except ModelError as error:
-        return Attempt((), GoUp(error.reason))
-    draft = draft_of(part for part in parts if isinstance(part, Delta))
-    judgement = judge(draft, prompt, policy)
-    if judgement.score is not None and judgement.confidence is not None:
-        observe(Scored(tier.name, judgement.score, judgement.confidence))
-    reason = judgement.verdict.reason
-    return Attempt(parts, judgement.verdict, None if reason in OF_NO_USE else handover_of(draft, parts[-1]))
+def parts_of(cascade: Cascade, drafting: Drafting, tier: Tier, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+    """A drafter's part of the answer; the first one's may be shown before it is whole, or be given up early."""
+    policy = cascade.policy
+    gate = gate_for(policy, prompt) if tier is cascade.tiers[0] else None
+    if gate is None or not (may_open(policy.stream, prompt) or policy.stream.stop_at is not None):
+        return drafting.held()
+    return drafting.live(gate)
 
 
 async def drafted(cascade: Cascade, prompt: Prompt, observe: Observe) -> Handover | None:
@@ -126,29 +125,9 @@ async def drafted(cascade: Cascade, prompt: Prompt, observe: Observe) -> Handove
     except TimeoutError:
         observe(Failed(first.name, "timeout"))
         return None
-    return handover_of(draft_of(part for part in parts if isinstance(part, Delta)), parts[-1])
-
-
-async def whole(tier: Tier, prompt: Prompt, observe: Observe) -> tuple[Delta | Finish, ...]:
-    """All that a drafter says. Raises a ModelError."""
-    try:
-        async with aclosing(metered(tier, prompt, observe)) as answered:
-            parts = tuple([part async for part in answered])
-    except ModelError as error:
-        observe(Failed(tier.name, error.reason))
-        raise
-    observe(
-        Drafted(tier.name, sum(len(piece.tokens) for part in parts if isinstance(part, Delta) for piece in part.pieces))
-    )
-    return parts
-
-
-def handover_of(draft: Draft, end: Delta | Finish) -> Handover | None:
-    """A draft as the next tier's engine may verify it; several choices cannot be followed at once."""
-    if len(draft.choices) != 1:
-        return None
-    choice = draft.choices[0]
-    return Handover(choice.text, choice.token_ids, end.tokenizer if isinstance(end, Finish) else None)
+    deltas = [part for part in parts if isinstance(part, Delta)]
+    observe(Drafted(first.name, length_of(deltas), 0))
+    return handover_of(draft_of(deltas), deltas)
 
 
 def go_up(cascade: Cascade, tier: Tier, following: Tier, reason: EscalationReason, observe: Observe) -> None:
@@ -160,11 +139,12 @@ def go_up(cascade: Cascade, tier: Tier, following: Tier, reason: EscalationReaso
 
 
 async def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
-    """The final tier's deltas as they come, and its finish."""
+    """The final tier's deltas as they come, and its finish; an answer that it goes on with has been opened already."""
     try:
         async with aclosing(metered(tier, prompt, observe)) as answered:
             async for part in answered:
-                yield part
+                if prompt.prefix is None or isinstance(part, Finish) or not is_opening(part):
+                    yield part
     except ModelError as error:
         observe(Failed(tier.name, error.reason))
         raise

@@ -77,7 +77,7 @@ def is_cut(choice: Choice, prompt: Prompt) -> bool:
     if choice.finish_reason != "length":
         return choice.finish_reason not in FINISHED
     limit = prompt.length_limit
-    return limit is None or 0 < len(choice.tokens) < limit
+    return limit is None or 0 < choice.length < limit
 
 
 def is_malformed(choice: Choice, prompt: Prompt) -> bool:

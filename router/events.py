@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models.answer import Speculation, Usage
+from models.answer import Speculation, Usage, WentOn
 from models.errors import FailureReason
 
 Mode = Literal["threshold", "exact"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]
-AcceptanceReason = Literal["sure", "no-evidence", "degenerate-evidence"]
+AcceptanceReason = Literal["sure", "opened", "no-evidence", "degenerate-evidence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,12 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    """A drafter's answer is whole; tokens over all choices."""
+    """A drafter is done, because its answer is whole or because it was stopped: its tokens over all choices, and how
+    many of them are in the answer that the client gets."""
 
     tier: str
     tokens: int
+    answered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,14 @@ class Escalated:
 
 
 @dataclass(frozen=True, slots=True)
+class Continued:
+    """The final tier goes on after so many tokens of the draft, which the client was shown."""
+
+    tier: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Capped:
     """The tier failed, and too many requests have gone up for that reason lately: this one does not."""
 
@@ -93,13 +103,14 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Called:
     """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
-    that its engine verified, and whether it was handed one."""
+    that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did."""
 
     tier: str
     usage: Usage
     waited_s: float
     speculation: Speculation | None = None
     handed: bool = False
+    went_on: WentOn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +120,6 @@ class Finished:
     tier: str
 
 
-Event = Planned | Began | Drafted | Opened | Scored | Accepted | Escalated | Capped | Failed | Called | Finished
+Event = (
+    Planned | Began | Drafted | Opened | Scored | Accepted | Escalated | Continued | Capped | Failed | Called | Finished
+)

@@ -2,9 +2,10 @@
 
 import math
 
-from models.answer import Choice, Token
+from models.answer import Choice, Piece, Token, reasoning_of
 from models.prompt import Prompt
 from router.events import EvidenceReason
+from router.scorers import Scorer
 
 
 def evidence_of(choice: Choice, prompt: Prompt) -> tuple[Token, ...] | EvidenceReason:
@@ -21,3 +22,54 @@ def evidence_of(choice: Choice, prompt: Prompt) -> tuple[Token, ...] | EvidenceR
     if prompt.constrains:
         return tuple(token for token in tokens if token.logprob != 0.0)
     return tokens
+
+
+class EvidenceSoFar:
+    """The same of a draft of one choice under way, in constant memory; no grammar may force its tokens.
+
+    `tokens` counts those of the answer itself: what comes with reasoning, or between it and the answer, is none.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._running = scorer.running()
+        self._characters = 0
+        self._token_characters = 0
+        self._reasons = False
+        self._answers = False
+        self._usable = True
+        self._all_zero = True
+        self.tokens = 0
+
+    def add(self, piece: Piece) -> None:
+        """One more piece of the draft."""
+        text = piece.message.get("content") or ""
+        self._characters += len(text)
+        reasons = bool(reasoning_of(piece.message))
+        self._reasons = self._reasons or reasons
+        self._answers = self._answers or bool(text)
+        if reasons or (self._reasons and not self._answers):
+            return
+        self.tokens += len(piece.tokens)
+        for token in piece.tokens:
+            self._token_characters += len(token.text)
+            self._usable = self._usable and not math.isnan(token.logprob)
+            self._all_zero = self._all_zero and token.logprob == 0.0
+            self._running.add(token)
+
+    @property
+    def missing(self) -> EvidenceReason | None:
+        """Why the draft cannot be scored, if it cannot; see `evidence_of`."""
+        if not self.tokens or 2 * self._token_characters < self._characters:
+            return "no-evidence"
+        return None if self._usable and not self._all_zero else "degenerate-evidence"
+
+    @property
+    def score(self) -> float:
+        """In the scorer's own unit; only where nothing is missing."""
+        return self._running.score
+
+    @property
+    def confidence(self) -> float:
+        """In [0, 1]; only where nothing is missing."""
+        return self._scorer.confidence(self._running.score)

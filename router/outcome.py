@@ -8,6 +8,7 @@ from router.events import (
     Accepted,
     Began,
     Called,
+    Continued,
     Escalated,
     EscalationReason,
     Event,
@@ -39,6 +40,7 @@ class Outcome:
         self.failure: Failed | None = None
         self.finished = False
         self.opened = False
+        self.shown_tokens = 0
         self.speculation: Speculation | None = None
         self._waited_s = 0.0
         self._waiting_s = 0.0
@@ -49,28 +51,38 @@ class Outcome:
     def observe(self, event: Event) -> None:
         """Take in what happened."""
         match event:
+            case Failed(tier=tier) if tier == self.tier:
+                self.failure = event
+            case Began(waited_s=waited_s):
+                self._waiting_s = waited_s
+            case Called():
+                self._called(event)
+            case Finished():
+                self.finished = True
+                self._learn_length()
+            case _:
+                self._decided(event)
+
+    def _decided(self, event: Event) -> None:
+        match event:
             case Planned(mode="exact"):
                 self.tier, self.reason = self.cascade.final.name, "exact"
             case Opened():
-                self.opened = True
+                self.opened, self.reason = True, "opened"
             case Scored(confidence=confidence):
                 self.confidence = confidence
             case Accepted(reason=reason):
                 self.reason = reason
             case Escalated(to=to, reason=reason):
                 self._go_up(to, reason)
-            case Failed(tier=tier) if tier == self.tier:
-                self.failure = event
-            case Began(waited_s=waited_s):
-                self._waiting_s = waited_s
-            case Called(tier=tier, usage=usage, waited_s=waited_s):
-                self._waited_s += waited_s
-                self._waiting_s = 0.0
-                self.spent[tier] = Spent(usage, self._prices[tier].of(usage))
-                self.speculation = event.speculation if tier == self.tier else None
-            case Finished():
-                self.finished = True
-                self._learn_length()
+            case Continued(tokens=tokens):
+                self.shown_tokens = tokens
+
+    def _called(self, call: Called) -> None:
+        self._waited_s += call.waited_s
+        self._waiting_s = 0.0
+        self.spent[call.tier] = Spent(call.usage, self._prices[call.tier].of(call.usage))
+        self.speculation = call.speculation if call.tier == self.tier else None
 
     @property
     def waited_s(self) -> float:
@@ -87,7 +99,7 @@ class Outcome:
         """What the final tier alone would have cost; an estimate where it was not asked."""
         final = self.cascade.final
         if final.name in self.spent:
-            return self.spent[final.name].cost
+            return final.price.of(self.alone(self.spent[final.name].usage))
         draft = self.spent[self.tier].usage if self.tier in self.spent else Usage(0, 0)
         written = round(draft.completion_tokens * self.cascade.ratio.value)
         return final.price.of(Usage(draft.prompt_tokens, written))
@@ -96,6 +108,11 @@ class Outcome:
     def estimates_final(self) -> bool:
         """Whether `cost_final_alone` is an estimate."""
         return self.cascade.final.name not in self.spent
+
+    def alone(self, usage: Usage) -> Usage:
+        """The final tier's tokens as if it had written all of an answer that it went on with."""
+        shown = self.shown_tokens
+        return Usage(max(0, usage.prompt_tokens - shown), usage.completion_tokens + shown, usage.estimated)
 
     def _go_up(self, to: str, reason: EscalationReason) -> None:
         spent = self.spent.get(self.tier)

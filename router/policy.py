@@ -8,6 +8,7 @@ from models.prompt import Prompt
 from router.checks import failed_check
 from router.events import AcceptanceReason, CheckReason, EscalationReason, EvidenceReason, Mode
 from router.evidence import evidence_of
+from router.gate import HOLD, StreamRules
 from router.scorers import Scorer
 
 OnMissingEvidence = Literal["escalate", "accept"]
@@ -15,13 +16,15 @@ OnMissingEvidence = Literal["escalate", "accept"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How a cascade judges drafts: accept iff no check fails and the confidence is at least the threshold."""
+    """How a cascade judges drafts: accept iff no check fails and the confidence is at least the threshold; and when it
+    shows them."""
 
     mode: Mode
     scorer: Scorer
     threshold: float
     checks: tuple[CheckReason, ...]
     on_missing_evidence: OnMissingEvidence
+    stream: StreamRules = HOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,11 @@ def judge(draft: Draft, prompt: Prompt, policy: Policy) -> Judgement:
         if isinstance(evidence, str):
             return without_evidence(evidence, policy)
         scores.append(policy.scorer.score(evidence))
-    score = min(scores, key=policy.scorer.confidence)
+    return scored(min(scores, key=policy.scorer.confidence), policy)
+
+
+def scored(score: float, policy: Policy) -> Judgement:
+    """What becomes of a draft with this score."""
     confidence = policy.scorer.confidence(score)
     sure = confidence >= policy.threshold
     return Judgement(Keep("sure") if sure else GoUp("unsure"), score, confidence)

@@ -1,4 +1,5 @@
-"""How sure a drafter was, from the log-probabilities of what it wrote. Pure functions.
+"""How sure a drafter was, from the log-probabilities of what it wrote. Pure functions, and what keeps their values
+while a draft is being written.
 
 A score has its scorer's own unit; `confidence` is the scorer's fixed monotone map of it to [0, 1]. It is not a
 probability of being right: for that, it takes a calibration.
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.answer import Token
+from router.running import Running, RunningMean, RunningMin, RunningQuantile
 
 ScorerName = Literal["mean-logprob", "low-quantile-logprob", "min-logprob", "margin", "entropy"]
 
@@ -19,17 +21,25 @@ ALTERNATIVES = 5
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A score of a draft's tokens (at least one), its map to [0, 1], and how many alternatives a token it reads."""
+    """A score of a draft's tokens (at least one), its map to [0, 1], how many alternatives a token it reads, and the
+    score of a draft under way. `only_falls` where more tokens never make a draft surer."""
 
     name: ScorerName
     score: Callable[[Sequence[Token]], float]
     confidence: Callable[[float], float]
     alternatives: int
+    running: Callable[[], Running]
+    only_falls: bool = False
 
 
 def mean_logprob(tokens: Sequence[Token]) -> float:
     """The mean log-probability of the sampled tokens, in nats; at most 0."""
     return math.fsum(token.logprob for token in tokens) / len(tokens)
+
+
+def logprob_of(token: Token) -> float:
+    """The sampled token's own, in nats."""
+    return token.logprob
 
 
 def low_quantile_logprob(tokens: Sequence[Token]) -> float:
@@ -91,10 +101,10 @@ def certainty(nats: float) -> float:
 SCORERS: dict[ScorerName, Scorer] = {
     scorer.name: scorer
     for scorer in (
-        Scorer("mean-logprob", mean_logprob, probability, alternatives=0),
-        Scorer("low-quantile-logprob", low_quantile_logprob, probability, alternatives=0),
-        Scorer("min-logprob", min_logprob, probability, alternatives=0),
-        Scorer("margin", margin, unit, alternatives=ALTERNATIVES),
-        Scorer("entropy", entropy, certainty, alternatives=ALTERNATIVES),
+        Scorer("mean-logprob", mean_logprob, probability, 0, lambda: RunningMean(logprob_of)),
+        Scorer("low-quantile-logprob", low_quantile_logprob, probability, 0, lambda: RunningQuantile(LOW_QUANTILE)),
+        Scorer("min-logprob", min_logprob, probability, 0, RunningMin, only_falls=True),
+        Scorer("margin", margin, unit, ALTERNATIVES, lambda: RunningMean(lead)),
+        Scorer("entropy", entropy, certainty, ALTERNATIVES, lambda: RunningMean(spread)),
     )
 }

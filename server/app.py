@@ -17,16 +17,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from models.wire import JsonObject
-from router.cascade import Cascade
 from server.answering import Answer, Order
 from server.building import Served, build, new_session
 from server.doors.chat import CHAT
-from server.doors.controls import Controls
-from server.doors.door import Arrival, Asked, Door
+from server.doors.door import Arrival, Door
 from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
 from server.metrics import Metrics
 from server.pools import pool_card, watched
 from server.readiness import Readiness
+from server.routing import routed, unknown_model
 from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
@@ -83,41 +82,6 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         return Answer(order, request.app.state.metrics)
 
     return answered
-
-
-def routed(asked: Asked, served: Served) -> Cascade:
-    """The cascade that the request names, with the client's own threshold if it sent one."""
-    cascade = served.find(asked.model)
-    if cascade is None:
-        raise unknown_model(asked.model, served)
-    return controlled(cascade, asked.controls)
-
-
-def unknown_model(name: str, served: Served) -> RequestError:
-    """No such cascade or tier; which ones there are."""
-    names = ", ".join([*served.cascades, *served.tiers])
-    return RequestError(
-        f"model: there is no {name!r} here (there are: {names})", param="model", status=404, code="model_not_found"
-    )
-
-
-def controlled(cascade: Cascade, controls: Controls) -> Cascade:
-    """The cascade under a request's own controls."""
-    if controls.mode is not None:
-        cascade = cascade.with_mode(controls.mode)
-    if controls.threshold is None:
-        return cascade
-    if len(cascade.tiers) == 1:
-        raise RequestError(
-            f"smallfirst.threshold: {cascade.name!r} is a single tier, it has no threshold",
-            param="smallfirst.threshold",
-        )
-    if cascade.policy.mode == "exact":
-        raise RequestError(
-            "smallfirst.threshold: mode 'exact' keeps no draft: leave it out, or ask for mode 'threshold'",
-            param="smallfirst.threshold",
-        )
-    return cascade.with_threshold(controls.threshold)
 
 
 async def list_models(request: Request) -> JSONResponse:

@@ -2,23 +2,28 @@
 
 from models.answer import Finish, Speculation, Usage
 from models.prompt import Prompt
-from models.wire import Json, JsonObject
+from models.wire import Json, JsonObject, WireUsage
 from router.outcome import Outcome
 
 
 def usage_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> dict[str, object]:
     """The tokens of the answer, as its server reported them where it did, and what the request cost beside them."""
-    answered = outcome.spent[outcome.tier].usage
-    counted = {
-        "prompt_tokens": answered.prompt_tokens,
-        "completion_tokens": answered.completion_tokens,
-        "total_tokens": answered.prompt_tokens + answered.completion_tokens,
-    }
-    usage = {**counted, **(finish.reported or {}), "smallfirst": bill(outcome)}
+    usage = {**answered(outcome.spent[outcome.tier].usage, finish.reported, outcome), "smallfirst": bill(outcome)}
     if prompt.predicted is not None and finish.handed and finish.speculation is not None:
         details = (finish.reported or {}).get("completion_tokens_details")
         usage["completion_tokens_details"] = {**(details or {}), **of_prediction(finish.speculation)}
     return usage
+
+
+def answered(usage: Usage, reported: WireUsage | None, outcome: Outcome) -> dict[str, object]:
+    """The tokens of the answer as the client got it, whoever wrote its beginning; and what its server says of them."""
+    counted = outcome.alone(usage)
+    return {
+        **(reported or {}),
+        "prompt_tokens": counted.prompt_tokens,
+        "completion_tokens": counted.completion_tokens,
+        "total_tokens": counted.prompt_tokens + counted.completion_tokens,
+    }
 
 
 def of_prediction(speculation: Speculation) -> dict[str, object]:

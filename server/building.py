@@ -11,6 +11,7 @@ from models.replica import Replica
 from router.call import Tier
 from router.cascade import Cascade
 from router.failover import Failover
+from router.gate import StreamRules
 from router.money import LengthRatio, Price
 from router.policy import Policy
 from router.scorers import SCORERS
@@ -79,6 +80,14 @@ def policy_of(cascade: CascadeSettings) -> Policy:
         threshold=NEVER if cascade.threshold is None else cascade.threshold,
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
+        stream=StreamRules(
+            on_doubt=cascade.stream.on_doubt,
+            gate_tokens=cascade.stream.gate_tokens,
+            holdback_tokens=cascade.stream.holdback_tokens,
+            open_at=cascade.stream.open_at,
+            stop_at=cascade.stream.stop_at,
+            gate=cascade.stream.gate,
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from models.pool import Pool
-from router.events import Accepted, Began, Called, Capped, Escalated, Event, Failed, Scored
+from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Scored
 from router.outcome import Outcome
 from server.pools import PoolCollector
 
@@ -68,13 +68,25 @@ class Metrics:
         self._handed_over = Counter(
             "smallfirst_handovers", "Answers whose engine was handed a draft.", ("cascade", "tier"), registry=registry
         )
+        self._draft_tokens = Counter(
+            "smallfirst_draft_tokens", "Tokens of drafts, by what became of them.", ("cascade", "tier", "result"),
+            registry=registry,
+        )  # fmt: skip
+        self._opened = Counter(
+            "smallfirst_opened_streams", "Streams that opened before their draft was whole.", ("cascade", "tier"),
+            registry=registry,
+        )  # fmt: skip
+        self._continued = Counter(
+            "smallfirst_continued_streams", "Answers that the final tier went on with after a draft's beginning.",
+            ("cascade", "tier", "prefix"), registry=registry,
+        )  # fmt: skip
         self._capped = Counter(
             "smallfirst_capped_failovers",
             "Requests refused because too many went up after failures.",
             ("cascade", "tier"),
             registry=registry,
         )
-        self._drafted = Counter(
+        self._verified = Counter(
             "smallfirst_verified_tokens",
             "Draft tokens that an engine verified, by what became of them.",
             ("cascade", "tier", "result"),
@@ -109,14 +121,30 @@ class Metrics:
                 self._failures.labels(tier, reason).inc()
             case Capped(tier=tier):
                 self._capped.labels(cascade, tier).inc()
-            case Called(tier=tier, usage=usage, speculation=speculation, handed=handed):
-                self._calls.labels(tier).inc()
-                self._tokens.labels(tier, "prompt").inc(usage.prompt_tokens)
-                self._tokens.labels(tier, "completion").inc(usage.completion_tokens)
-                self._handed_over.labels(cascade, tier).inc(handed)
-                if speculation is not None:
-                    self._drafted.labels(cascade, tier, "accepted").inc(speculation.accepted)
-                    self._drafted.labels(cascade, tier, "rejected").inc(speculation.proposed - speculation.accepted)
+            case Called():
+                self._called(event, cascade)
+            case _:
+                self._drafted(event, cascade)
+
+    def _called(self, call: Called, cascade: str) -> None:
+        self._calls.labels(call.tier).inc()
+        self._tokens.labels(call.tier, "prompt").inc(call.usage.prompt_tokens)
+        self._tokens.labels(call.tier, "completion").inc(call.usage.completion_tokens)
+        self._handed_over.labels(cascade, call.tier).inc(call.handed)
+        if call.went_on is not None:
+            self._continued.labels(cascade, call.tier, call.went_on).inc()
+        if call.speculation is not None:
+            proposed, accepted = call.speculation.proposed, call.speculation.accepted
+            self._verified.labels(cascade, call.tier, "accepted").inc(accepted)
+            self._verified.labels(cascade, call.tier, "rejected").inc(proposed - accepted)
+
+    def _drafted(self, event: Event, cascade: str) -> None:
+        match event:
+            case Drafted(tier=tier, tokens=tokens, answered=answered):
+                self._draft_tokens.labels(cascade, tier, "answer").inc(answered)
+                self._draft_tokens.labels(cascade, tier, "wasted").inc(tokens - answered)
+            case Opened(tier=tier):
+                self._opened.labels(cascade, tier).inc()
 
     def ended(self, outcome: Outcome, *, status: int, elapsed_s: float, overhead_s: float | None) -> None:
         """A request is over, whoever ended it; status 499 where the client left, no overhead where nothing began."""

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from models.answer import Delta, Finish
+from models.parsing import usage_of as usage_so_far
 from models.prompt import Prompt
 from models.wire import WireChoice, WireReply
 from router.outcome import Outcome
-from server.bill import decision, usage_of
+from server.bill import answered, decision, usage_of
 from server.doors.events import event, written
 from server.errors import Problem, openai_error
 
@@ -30,6 +31,9 @@ class ChatWriter:
         """One event of a stream; the usage has an event of its own, at the end. Where the client does not want that, a
         decision that fell after the headers is told with the last piece."""
         reply = self._reply(delta.reply)
+        usage = usage_so_far(delta.reply.get("usage"))
+        if usage is not None and outcome.shown_tokens:
+            reply["usage"] = answered(usage, delta.reply.get("usage"), outcome)
         if not self.prompt.wants_usage:
             reply.pop("usage", None)
             if outcome.opened and any(piece.finish_reason for piece in delta.pieces):

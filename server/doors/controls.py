@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from router.events import Mode
+from router.gate import OnDoubt
 from server.errors import RequestError
 from server.headers import PREFIX
 from server.modes import refuse_mode_to_come
@@ -15,6 +16,16 @@ OURS = "smallfirst"
 MODE_HEADER = PREFIX + "mode"
 
 
+class StreamControls(BaseModel):
+    """How this one request's stream opens; what is not said is the cascade's."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    on_doubt: OnDoubt | None = None
+    gate_tokens: Annotated[int, Field(ge=1)] | None = None
+    holdback_tokens: Annotated[int, Field(ge=0)] | None = None
+
+
 class Controls(BaseModel):
     """The body's object `smallfirst`: how this one request is routed. Never sent upstream."""
 
@@ -22,6 +33,7 @@ class Controls(BaseModel):
 
     mode: Annotated[Mode | None, BeforeValidator(refuse_mode_to_come)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    stream: StreamControls | None = None
 
 
 def with_mode(controls: Controls | None, headers: Mapping[str, str]) -> Controls:

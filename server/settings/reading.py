@@ -52,9 +52,25 @@ class UniqueKeyLoader(yaml.SafeLoader):
 
 def read_settings(file: Path, environment: Mapping[str, str]) -> Settings:
     """The settings of a file, overridden by the environment. Raises SettingsError."""
+    return settings_of(overridden(read_yaml(file), environment), file)
+
+
+def read_settings_to_fit(file: Path, environment: Mapping[str, str]) -> Settings:
+    """As `read_settings`, without what needs a gate that is yet to be fitted."""
     tree = overridden(read_yaml(file), environment)
+    cascades = tree.get("cascades")
+    for cascade in cascades.values() if isinstance(cascades, dict) else ():
+        stream = cascade.get("stream") if isinstance(cascade, dict) else None
+        if isinstance(stream, dict):
+            for key in ("gate", "on_doubt", "stop_at"):
+                stream.pop(key, None)
+    return settings_of(tree, file)
+
+
+def settings_of(tree: JsonObject, file: Path) -> Settings:
+    """The settings in a tree that was read from this file. Raises SettingsError."""
     try:
-        return Settings.model_validate(tree)
+        return Settings.model_validate(tree, context=file.parent)
     except ValidationError as invalid:
         lines = [mistake(error["loc"], error["msg"]) for error in invalid.errors()]
         raise SettingsError(list(dict.fromkeys(lines))) from invalid

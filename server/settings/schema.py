@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -18,6 +20,7 @@ from models.endpoint import Dialect
 from models.launcher.program import EngineKind, Flag
 from models.resuming import OnBrokenStream
 from router.events import CheckReason, Mode
+from router.gate import Gate, OnDoubt, gate_of
 from router.policy import OnMissingEvidence
 from router.scorers import ScorerName
 from server.modes import refuse_mode_to_come
@@ -124,10 +127,35 @@ class TierSettings(Section):
         return self
 
 
-class StreamSettings(Section):
-    """When the text of a draft is shown to a client that streams; `hold`: when the decision is made."""
+def read_gate(value: object, info: ValidationInfo) -> object:
+    """The gate in the file of that name, beside the configuration. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    folder = info.context or Path()
+    try:
+        return gate_of((folder / value).read_bytes())
+    except OSError as unreadable:
+        raise ValueError(f"{value}: {unreadable.strerror}") from unreadable
 
-    on_doubt: Literal["hold"] = "hold"
+
+class StreamSettings(Section):
+    """When the text of a draft is shown to a client that streams, and when a hopeless draft is stopped."""
+
+    on_doubt: OnDoubt = "hold"
+    gate: Annotated[Gate | None, BeforeValidator(read_gate)] = None
+    gate_tokens: Annotated[int, Field(ge=1)] = 24
+    holdback_tokens: Annotated[int, Field(ge=0)] = 16
+    open_at: Annotated[float, Field(ge=0, le=1)] = 0.5
+    stop_at: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_gate(self) -> Self:
+        if self.gate is None and (self.on_doubt != "hold" or self.stop_at is not None):
+            raise ValueError("a gate is needed to judge a draft by its first tokens: see `smallfirst gate`")
+        if self.gate is not None and self.gate_tokens not in self.gate.curves:
+            sizes = ", ".join(map(str, sorted(self.gate.curves))) or "none"
+            raise ValueError(f"gate_tokens: the gate was fitted for other numbers of tokens: {sizes}")
+        return self
 
 
 class CascadeSettings(Section):
@@ -200,7 +228,27 @@ class Settings(Section):
                     )
             if len(set(cascade.tiers)) < len(cascade.tiers):
                 raise ValueError(f"cascades.{name}.tiers: a tier is listed twice")
+            refuse_stream(f"cascades.{name}.stream", cascade, self.tiers)
         return self
+
+
+def refuse_stream(where: str, cascade: CascadeSettings, tiers: Mapping[str, TierSettings]) -> None:
+    """Raise ValueError where a cascade's streams cannot be as they are wanted."""
+    stream, (first, *_, final) = cascade.stream, cascade.tiers
+    if stream.on_doubt == "continue" and tiers[final].dialect != "vllm":
+        raise ValueError(
+            f"{where}.on_doubt: tier {final!r} is not known to go on after another model's words (dialect"
+            f" {tiers[final].dialect!r}): use 'hold'"
+        )
+    gate = stream.gate
+    if gate is None:
+        return
+    wanted = (tiers[first].model, cascade.scorer, cascade.threshold)
+    if (gate.model, gate.scorer, gate.threshold) != wanted:
+        raise ValueError(
+            f"{where}.gate: it was fitted for {gate.model} by {gate.scorer} at {gate.threshold:g}, the cascade has"
+            f" {wanted[0]} by {wanted[1]} at {wanted[2]}: fit it again with `smallfirst gate fit`"
+        )
 
 
 def refuse_alike(names: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
-"""Waiting until a gateway knows its servers."""
+"""What a gateway says of itself, and waiting until it is so."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -23,3 +24,16 @@ async def probed(url: str) -> list[dict[str, Any]]:
             if all(replica["speculation"] for pool in pools for replica in pool["replicas"]):
                 return pools
             await asyncio.sleep(0.02)
+
+
+async def metrics_of(url: str) -> str:
+    """The exposition."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as reply:
+        return await reply.text()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for it, within reason."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.01)

@@ -11,14 +11,25 @@ from aiohttp import web
 
 PROMPT_IDS = [5, 6]
 Trouble = Literal[
-    "none", "hang", "reset", "not-json", "no-choices", "html", "wrong-types", "cut-stream", "error-in-stream", "stall"
+    "none",
+    "hang",
+    "reset",
+    "not-json",
+    "no-choices",
+    "html",
+    "wrong-types",
+    "cut-stream",
+    "error-in-stream",
+    "stall",
+    "stall-late",
 ]
 
 
 @dataclass(frozen=True)
 class Script:
     """What it answers: words as tokens, each of probability `p`, or the last ones of `ps` where that is given; or a
-    status; or some trouble. With `tool_calls` it calls tools instead; `reasoning` is thought before."""
+    status; or some trouble. With `tool_calls` it calls tools instead, or after it `says_first`; `reasoning` is thought
+    before."""
 
     text: str = "yes"
     p: float = 0.99
@@ -34,6 +45,7 @@ class Script:
     trouble: Trouble = "none"
     pause_s: float = 0.0
     tool_calls: list[dict[str, Any]] | None = None
+    says_first: bool = False
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
     speculation: Literal["none", "drafter", "handover"] = "none"
     first_token_id: int = 100
@@ -45,9 +57,14 @@ class Script:
     def pieces(self) -> list[tuple[dict[str, Any], str]]:
         """What each token adds to the message, and the token's text."""
         thought = [({"reasoning": word}, word) for word in split(self.reasoning)] if self.reasoning else []
+        said = [({"content": word}, word) for word in split(self.text)]
         if not self.tool_calls:
-            return thought + [({"content": word}, word) for word in split(self.text)]
-        return thought + [piece for index, call in enumerate(self.tool_calls) for piece in pieces_of(index, call)]
+            return thought + said
+        return (
+            thought
+            + (said if self.says_first else [])
+            + [piece for index, call in enumerate(self.tool_calls) for piece in pieces_of(index, call)]
+        )
 
     @property
     def words(self) -> list[str]:
@@ -147,7 +164,10 @@ class ScriptedServer:
         )
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        words = (await request.json())["prompt"].split(" ")
+        body = await request.json()
+        if "messages" in body:
+            return web.json_response({"tokens": PROMPT_IDS})
+        words = body["prompt"].split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
@@ -229,7 +249,7 @@ class ScriptedServer:
             if place < already_written(body):
                 continue
             last = place == len(pieces) - 1
-            if script.trouble == "stall" and place == 1:
+            if (script.trouble, place) in (("stall", 1), ("stall-late", 6)):
                 await asyncio.sleep(3600)
             if script.trouble == "cut-stream" and last:
                 return response
@@ -281,6 +301,8 @@ class ScriptedServer:
 
 
 def already_written(body: dict[str, Any]) -> int:
-    """How many words the request holds already, as token ids after the prompt's."""
+    """How many words the request holds already, as token ids after the prompt's, or as text to go on with."""
+    if body.get("continue_final_message"):
+        return len(body["messages"][-1]["content"].split(" "))
     ids = (body.get("kv_transfer_params") or {}).get("prompt_token_ids")
     return len(ids) - len(PROMPT_IDS) if ids else 0

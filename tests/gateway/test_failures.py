@@ -1,11 +1,11 @@
 """What a client sees when models fail, and what models see when a client leaves."""
 
 import asyncio
-from collections.abc import Callable
 
 import aiohttp
 import openai
 import pytest
+from fakes.pools import metrics_of, until
 from fakes.scripted import Script
 
 MESSAGES = [{"role": "user", "content": "is it?"}]
@@ -198,16 +198,3 @@ async def read(stream, seen: list[str]) -> None:
     """Collect a stream's text."""
     async for chunk in stream:
         seen.append(chunk.choices[0].delta.content or "")  # noqa: PERF401 - what came before a failure counts
-
-
-async def metrics_of(url: str) -> str:
-    """The text of /metrics."""
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as reply:
-        return await reply.text()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for it, within reason."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ import aiohttp
 import openai
 import pytest
 from fakes.gateway import running_gateway
-from fakes.pools import pools_of, probed
+from fakes.pools import metrics_of, pools_of, probed
 from fakes.scripted import Script, ScriptedServer
 
 from server.settings.schema import Settings
@@ -19,12 +19,6 @@ async def post(url: str) -> tuple[int, str | None]:
     """The status of an answer, and when to come again."""
     async with aiohttp.ClientSession() as session, session.post(f"{url}/v1/chat/completions", json=ASK) as reply:
         return reply.status, reply.headers.get("retry-after")
-
-
-async def metrics_of(url: str) -> str:
-    """Prometheus' text."""
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as reply:
-        return await reply.text()
 
 
 async def test_pools_are_listed_with_what_their_servers_can_do(gateway) -> None:

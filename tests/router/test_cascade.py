@@ -37,6 +37,7 @@ class Says:
     closed: int = 0
     prompts: list[Prompt] = field(default_factory=list)
     takes_handover: bool = False
+    goes_on: bool = True
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         self.asked += 1
@@ -75,7 +76,7 @@ async def test_the_story_of_an_accepted_draft() -> None:
 
     assert text == "yes"
     assert [type(event).__name__ for event in events] == [
-        "Planned", "Began", "Called", "Drafted", "Scored", "Accepted", "Finished"
+        "Planned", "Began", "Called", "Scored", "Drafted", "Accepted", "Finished"
     ]  # fmt: skip
     assert events[0] == Planned("test", ("a", "b"), "threshold", 0.5)
     assert events[-2:] == [Accepted("a", "sure"), Finished("a")]

@@ -1,0 +1,157 @@
+"""One drafter at work: what may be shown of its draft, what becomes of it, and what is left for the next tier."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+
+from models.answer import Delta, Draft, Finish, Piece, draft_of
+from models.errors import ModelError
+from models.folding import whole_of
+from models.prompt import Handover, Prefix, Prompt
+from router.call import Observe, Tier, metered
+from router.events import Accepted, Drafted, Failed, Opened, Scored
+from router.gate import Gate
+from router.policy import GoUp, Judgement, Keep, Policy, judge
+from router.streaming import Stream
+
+OF_NO_USE = frozenset({"empty", "looping"})
+
+
+class Drafting:
+    """An attempt of one drafter. `parts` yields what the client may be shown: all of an accepted draft, nothing of a
+    rejected one but the beginning that its gate let out. Then `verdict` says what became of the draft, `handover` what
+    the next tier's engine may verify, and `prefix` what was shown and must be gone on from.
+
+    A drafter that fails is a reason to go up.
+    """
+
+    def __init__(self, tier: Tier, prompt: Prompt, policy: Policy, observe: Observe) -> None:
+        self._tier = tier
+        self._prompt = prompt
+        self._policy = policy
+        self._observe = observe
+        self.verdict: Keep | GoUp = GoUp("unsure")
+        self.handover: Handover | None = None
+        self.prefix: Prefix | None = None
+
+    async def held(self) -> AsyncGenerator[Delta | Finish]:
+        """The draft, when all of it was judged and accepted."""
+        try:
+            parts = await whole(self._tier, self._asking, self._observe)
+        except ModelError as error:
+            self.verdict = GoUp(error.reason)
+            return
+        deltas = [part for part in parts if isinstance(part, Delta)]
+        draft = draft_of(deltas)
+        self._judged(judge(draft, self._prompt, self._policy))
+        self._done(length_of(deltas), shown=0)
+        if isinstance(self.verdict, GoUp):
+            self.handover = self._of_use(handover_of(draft, deltas))
+            return
+        for part in parts:
+            yield part
+
+    async def live(self, gate: Gate) -> AsyncGenerator[Delta | Finish]:
+        """The draft as its gate and holdback let it out, while it is being written; to a client that does not stream,
+        in one piece at the end. Raises a ModelError where the drafter fails in an answer that it alone may finish."""
+        stream = Stream(gate, self._policy, self._prompt)
+        async with aclosing(self._written(stream)) as parts:
+            async for part in parts:
+                yield part
+        self._done(stream.tokens, shown=stream.shown_tokens)
+        if isinstance(self.verdict, GoUp):
+            self._leave(stream)
+            return
+        for last in self._worded(stream):
+            yield last
+
+    async def _written(self, stream: Stream) -> AsyncGenerator[Delta]:
+        """What may be shown before there is a verdict; then there is one."""
+        try:
+            async with aclosing(metered(self._tier, self._asking.streamed(), self._observe)) as parts:
+                async for part in parts:
+                    if isinstance(part, Finish):
+                        self._judged(stream.end(part))
+                        return
+                    for shown in self._taken(stream, part):
+                        yield shown
+                    if stream.doubt is not None:
+                        self.verdict = stream.doubt
+                        return
+        except ModelError as error:
+            self._observe(Failed(self._tier.name, error.reason))
+            if stream.is_the_drafters_alone:
+                raise
+            self.verdict = GoUp(error.reason)
+
+    def _taken(self, stream: Stream, delta: Delta) -> Sequence[Delta]:
+        was_open = stream.opened
+        shown = stream.take(delta)
+        if stream.opened is not None and was_open is None:
+            self._observe(Opened(self._tier.name, stream.opened.tokens, stream.opened.confidence))
+        return shown
+
+    def _worded(self, stream: Stream) -> Sequence[Delta | Finish]:
+        """The rest of an accepted draft: its pieces, or all of it as one where the client does not stream."""
+        rest, finish = stream.all_that_is_held(), stream.finish
+        return [*rest, finish] if self._prompt.streams else [whole_of(rest, finish), finish]
+
+    @property
+    def _asking(self) -> Prompt:
+        return self._prompt.scored(self._policy.scorer.alternatives)
+
+    def _judged(self, judgement: Judgement) -> None:
+        self.verdict = judgement.verdict
+        if judgement.score is not None and judgement.confidence is not None:
+            self._observe(Scored(self._tier.name, judgement.score, judgement.confidence))
+
+    def _done(self, tokens: int, *, shown: int) -> None:
+        answered = tokens if isinstance(self.verdict, Keep) else shown
+        self._observe(Drafted(self._tier.name, tokens, answered))
+        if isinstance(self.verdict, Keep):
+            self._observe(Accepted(self._tier.name, self.verdict.reason))
+
+    def _leave(self, stream: Stream) -> None:
+        """What was shown, to be gone on from; and what was not, for the next tier's engine to verify."""
+        if stream.shown_tokens:
+            self.prefix = Prefix(text_of(stream.shown), stream.shown_tokens, ids_of(stream.shown), stream.tokenizer)
+        rest = Handover(text_of(stream.rest), ids_of(stream.rest), stream.tokenizer)
+        self.handover = self._of_use(rest if rest.text else None)
+
+    def _of_use(self, handover: Handover | None) -> Handover | None:
+        return None if isinstance(self.verdict, GoUp) and self.verdict.reason in OF_NO_USE else handover
+
+
+async def whole(tier: Tier, prompt: Prompt, observe: Observe) -> tuple[Delta | Finish, ...]:
+    """All that a drafter says. Raises a ModelError."""
+    try:
+        async with aclosing(metered(tier, prompt, observe)) as answered:
+            return tuple([part async for part in answered])
+    except ModelError as error:
+        observe(Failed(tier.name, error.reason))
+        raise
+
+
+def handover_of(draft: Draft, deltas: Sequence[Delta]) -> Handover | None:
+    """A draft as the next tier's engine may verify it; several choices cannot be followed at once."""
+    if len(draft.choices) != 1:
+        return None
+    choice = draft.choices[0]
+    return Handover(choice.text, choice.token_ids, deltas[0].tokenizer)
+
+
+def length_of(deltas: Iterable[Delta]) -> int:
+    """Their tokens."""
+    return sum(delta.length for delta in deltas)
+
+
+def text_of(pieces: Iterable[Piece]) -> str:
+    """What they say, put together."""
+    return "".join(piece.message.get("content") or "" for piece in pieces)
+
+
+def ids_of(pieces: Iterable[Piece]) -> tuple[int, ...]:
+    """Their token ids; none where some piece that says something has none."""
+    pieces = tuple(pieces)
+    if any(piece.characters and not piece.token_ids for piece in pieces):
+        return ()
+    return tuple(token_id for piece in pieces for token_id in piece.token_ids)

@@ -1,0 +1,75 @@
+"""Which cascade a request goes to, under its own controls; or an error that names the control."""
+
+from dataclasses import replace
+
+from router.cascade import Cascade
+from router.gate import StreamRules
+from server.building import Served
+from server.doors.controls import Controls, StreamControls
+from server.doors.door import Asked
+from server.errors import RequestError
+
+
+def routed(asked: Asked, served: Served) -> Cascade:
+    """The cascade that the request names, with the client's own threshold if it sent one."""
+    cascade = served.find(asked.model)
+    if cascade is None:
+        raise unknown_model(asked.model, served)
+    return controlled(cascade, asked.controls)
+
+
+def unknown_model(name: str, served: Served) -> RequestError:
+    """No such cascade or tier; which ones there are."""
+    names = ", ".join([*served.cascades, *served.tiers])
+    return RequestError(
+        f"model: there is no {name!r} here (there are: {names})", param="model", status=404, code="model_not_found"
+    )
+
+
+def controlled(cascade: Cascade, controls: Controls) -> Cascade:
+    """The cascade under a request's own controls."""
+    if controls.mode is not None:
+        cascade = cascade.with_mode(controls.mode)
+    if controls.threshold is not None:
+        refuse_pointless(cascade, "threshold")
+        cascade = cascade.with_threshold(controls.threshold)
+    if controls.stream is not None:
+        refuse_pointless(cascade, "stream")
+        cascade = cascade.with_stream(streamed(cascade, controls.stream))
+    return cascade
+
+
+def refuse_pointless(cascade: Cascade, control: str) -> None:
+    """Raise RequestError where no draft is judged."""
+    param = f"smallfirst.{control}"
+    if len(cascade.tiers) == 1:
+        raise RequestError(f"{param}: {cascade.name!r} is a single tier, it has no {control}", param=param)
+    if cascade.policy.mode == "exact":
+        raise RequestError(
+            f"{param}: mode 'exact' keeps no draft: leave it out, or ask for mode 'threshold'", param=param
+        )
+
+
+def streamed(cascade: Cascade, wanted: StreamControls) -> StreamRules:
+    """When the streams of this request open."""
+    rules = replace(cascade.policy.stream, **wanted.model_dump(exclude_none=True))
+    if rules.on_doubt == "hold":
+        return rules
+    if rules.gate is None:
+        raise of_stream("on_doubt", f"{cascade.name!r} has no gate, so its streams are held: use 'hold'")
+    if rules.gate_tokens not in rules.gate.curves:
+        sizes = ", ".join(map(str, sorted(rules.gate.curves)))
+        raise of_stream("gate_tokens", f"the gate was fitted for other numbers of tokens: {sizes}")
+    if rules.gate.threshold != cascade.policy.threshold:
+        raise of_stream(
+            "on_doubt", f"the gate was fitted for threshold {rules.gate.threshold:g}: use 'hold' with another one"
+        )
+    if rules.on_doubt == "continue" and not cascade.final.model.goes_on:
+        raise of_stream("on_doubt", f"{cascade.final.name!r} cannot go on after another model's words: use 'hold'")
+    return rules
+
+
+def of_stream(field: str, message: str) -> RequestError:
+    """A mistake in `smallfirst.stream`."""
+    param = f"smallfirst.stream.{field}"
+    return RequestError(f"{param}: {message}", param=param)
