@@ -1,12 +1,12 @@
 """What a client sees when models fail, and what models see when a client leaves."""
 
 import asyncio
-from collections.abc import Callable
 
 import aiohttp
 import openai
 import pytest
 from fakes.scripted import Script
+from fakes.waiting import until
 
 MESSAGES = [{"role": "user", "content": "is it?"}]
 QUICK = {"connect_s": 1.0, "first_token_s": 0.3, "idle_s": 0.3, "total_s": 0.6}
@@ -204,10 +204,3 @@ async def metrics_of(url: str) -> str:
     """The text of /metrics."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as reply:
         return await reply.text()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for it, within reason."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)
