@@ -39,6 +39,42 @@ TOOLS = [openai.pydantic_function_tool(Weather, name="weather"), openai.pydantic
 CALLED = [("weather", Weather(city="Oslo")), ("clock", Clock(hours=7))]
 BAD_CALL = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"town": "Oslo"}'}}
 
+# Every field of a chat request that this client, LangChain, Pydantic AI, Instructor or LiteLLM can send.
+FIELDS = {
+    "audio": {"voice": "alloy", "format": "wav"},
+    "frequency_penalty": 0.5,
+    "function_call": "auto",
+    "functions": [{"name": "weather", "parameters": {"type": "object"}}],
+    "logit_bias": {"5": -10},
+    "logprobs": True,
+    "max_completion_tokens": 50,
+    "max_tokens": 60,
+    "metadata": {"team": "a"},
+    "modalities": ["text"],
+    "moderation": {"model": "omni"},
+    "n": 1,
+    "parallel_tool_calls": True,
+    "presence_penalty": -0.5,
+    "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "implicit"},
+    "prompt_cache_retention": "24h",
+    "reasoning_effort": "low",
+    "response_format": {"type": "text"},
+    "safety_identifier": "s",
+    "seed": 7,
+    "service_tier": "default",
+    "stop": ["END"],
+    "store": False,
+    "temperature": 0.5,
+    "tool_choice": "auto",
+    "tools": TOOLS,
+    "top_logprobs": 3,
+    "top_p": 0.9,
+    "user": "u",
+    "verbosity": "low",
+    "web_search_options": {"search_context_size": "low"},
+}
+
 SURE_OR_NOT = pytest.mark.parametrize(("tier", "small"), [("small", obliging()), ("large", Script("may be", p=0.2))])
 JSON_OR_NOT = pytest.mark.parametrize(("tier", "small"), [("small", obliging()), ("large", Script("Ada, 36"))])
 CALL_OR_NOT = pytest.mark.parametrize(
@@ -186,6 +222,17 @@ async def test_several_choices(gateway, tier: str, small: Script, stream: bool) 
 
     assert texts == [ANSWER] * 3
     assert len(cascade.large.seen) == (tier == "large")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_field_reaches_both_models(gateway, stream: bool) -> None:
+    cascade = await gateway(small=Script("may be", p=0.2), large=obliging())
+
+    await cascade.client.chat.completions.create(model="auto", messages=ASKING, stream=stream, extra_body=FIELDS)
+
+    for server in (cascade.small, cascade.large):
+        (seen,) = server.seen
+        assert {name: seen[name] for name in FIELDS} == FIELDS
 
 
 @pytest.mark.parametrize(("limits", "text", "reason"), [({"max_completion_tokens": 2}, "Here is", "length"),

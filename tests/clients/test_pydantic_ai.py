@@ -84,6 +84,22 @@ async def test_structured_output_in_a_stream(gateway, tier: str, small: Script, 
     assert asked(cascade) == (1, int(tier == "large"))
 
 
+@pytest.mark.parametrize("p", [0.99, 0.2])
+async def test_what_the_model_thought_is_told_apart(gateway, p: float) -> None:
+    cascade = await gateway(small=obliging(p=p, reasoning="let me see"), large=obliging(reasoning="let me see"))
+    agent = Agent(model_of(cascade))
+
+    whole = await agent.run(ASKING)
+    async with agent.run_stream(ASKING) as streamed:
+        await streamed.get_output()
+
+    for result in (whole, streamed):
+        thought, said = result.all_messages()[-1].parts
+        assert (thought.part_kind, thought.content) == ("thinking", "let me see")
+        assert (said.part_kind, said.content) == ("text", f"Here is what you asked for: {ASKING}")
+    assert asked(cascade) == (2, 2 if p < 0.5 else 0)
+
+
 async def test_an_output_that_the_agent_refuses_is_asked_for_again(gateway) -> None:
     cascade = await gateway(small=obliging(), large=obliging())
     agent = Agent(model_of(cascade), output_type=ToolOutput(Person))
