@@ -124,6 +124,7 @@ async def test_pydantic_ai_streams_its_output(asking: Asking, way) -> None:
 
 
 async def test_instructor_makes_a_model(asking: Asking) -> None:
+    assert INSTRUCTOR[0].exists(), f"{INSTRUCTOR[0]} is not there: `make .venv-clients/test.done` installs it"
     process = await asyncio.create_subprocess_exec(*INSTRUCTOR, asking.url, "JSON_SCHEMA", stdout=PIPE, stderr=PIPE)
     try:
         printed, complaints = await process.communicate()
