@@ -1,5 +1,6 @@
 # Two commands: `make run` and `make test`. Each sets up everything that it needs in .venv (and, for the tests, in
-# .venv-vllm: a real vLLM, which wants its own versions of half of what we use).
+# .venv-vllm: a real vLLM, which wants its own versions of half of what we use; and in .venv-clients: clients that hold
+# back what the other clients want new).
 
 PYTHON ?= python3
 PYTORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -7,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
+CLIENTS_VENV := .venv-clients
+CLIENTS_TESTS := tests/clients/test_instructor.py tests/clients/test_litellm.py
 HANDOVER := $(wildcard models/handover/*.py models/handover/*.toml)
 # Without these, glibc returns the memory of large tensors to the system at every step (PyTorch on a CPU).
 export MALLOC_MMAP_THRESHOLD_ := 2000000000
@@ -18,11 +21,13 @@ export MALLOC_TRIM_THRESHOLD_ := 8000000000
 run: $(VENV)/run.done  ## the demo pair behind the gateway
 	exec $(BIN)/smallfirst up
 
-test: $(VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
+test: $(VENV)/test.done $(CLIENTS_VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
 	$(BIN)/pytest
+	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
-test-without-vllm: $(VENV)/test.done lint  ## what can be tested where vLLM does not run
+test-without-vllm: $(VENV)/test.done $(CLIENTS_VENV)/test.done lint  ## what can be tested where vLLM does not run
 	$(BIN)/pytest --ignore tests/vllm
+	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check .
@@ -49,6 +54,11 @@ $(VENV)/test.done: $(VENV)/torch.done pyproject.toml
 	$(BIN)/pip install -q -e '.[engine,dev]'
 	touch $@
 
+$(CLIENTS_VENV)/test.done: pyproject.toml
+	$(PYTHON) -m venv $(CLIENTS_VENV)
+	$(CLIENTS_VENV)/bin/pip install -q -e '.[held-clients]'
+	touch $@
+
 $(VLLM_VENV)/bin/pip:
 	$(PYTHON) -c 'import platform, sys; \
 	fits = sys.version_info >= (3, 11) and sys.platform == "linux" and platform.machine() == "x86_64"; \
@@ -70,4 +80,4 @@ $(VLLM_VENV)/handover.done: $(VLLM_VENV)/vllm.done $(HANDOVER)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(CLIENTS_VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,6 @@
-"""What a gateway says of itself, and waiting until it is so."""
+"""What a gateway says of itself, and waiting until it knows its servers."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -30,10 +29,3 @@ async def metrics_of(url: str) -> str:
     """The exposition."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as reply:
         return await reply.text()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for it, within reason."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)

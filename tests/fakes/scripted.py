@@ -187,14 +187,15 @@ class ScriptedServer:
         try:
             if self.script.handler is not None:
                 return await self.script.handler(request)
-            return await self._answer(request, body)
+            return await self.answer(request, body)
         except (asyncio.CancelledError, ConnectionResetError):
             self.left += 1
             raise
         finally:
             self.running -= 1
 
-    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    async def answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        """The script, as the answer to this request."""
         script = self.script
         if script.trouble == "hang":
             await asyncio.sleep(3600)
@@ -272,10 +273,11 @@ class ScriptedServer:
         self, response: web.StreamResponse, delta: dict[str, Any], body: dict[str, Any],
         logprobs: dict[str, Any] | None, finish_reason: str | None, *, token_id: int | None = None, **top: Any,
     ) -> None:  # fmt: skip
-        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        choice = {"delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         if body.get("return_token_ids"):
             choice["token_ids"] = [] if token_id is None else [token_id]
-        await self._event(response, {"choices": [choice], **top})
+        for index in range(body.get("n") or 1):
+            await self._event(response, {"choices": [{"index": index, **choice}], **top})
 
     async def _event(self, response: web.StreamResponse, part: dict[str, Any]) -> None:
         chunk = {"id": "theirs", "object": "chat.completion.chunk", "created": 1, "model": "scripted", **part}

@@ -5,8 +5,9 @@ import asyncio
 import aiohttp
 import openai
 import pytest
-from fakes.pools import metrics_of, until
+from fakes.pools import metrics_of
 from fakes.scripted import Script
+from fakes.waiting import until
 
 MESSAGES = [{"role": "user", "content": "is it?"}]
 QUICK = {"connect_s": 1.0, "first_token_s": 0.3, "idle_s": 0.3, "total_s": 0.6}

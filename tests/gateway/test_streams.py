@@ -8,8 +8,9 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
-from fakes.pools import metrics_of, probed, until
+from fakes.pools import metrics_of, probed
 from fakes.scripted import Script
+from fakes.waiting import until
 
 from router.gate import Curve, Gate
 
