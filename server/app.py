@@ -23,6 +23,7 @@ from server.building import Served, build, new_session
 from server.doors.chat import CHAT
 from server.doors.controls import Controls
 from server.doors.door import Arrival, Asked, Door
+from server.doors.responses import RESPONSES, not_stored
 from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
 from server.metrics import Metrics
 from server.pools import pool_card, watched
@@ -31,7 +32,7 @@ from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
-DOORS = (CHAT,)
+DOORS = (CHAT, RESPONSES)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -44,6 +45,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
+    app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
+    app.add_api_route(RESPONSES.path + "/{response_id}/cancel", not_stored, methods=["POST"])
+    app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
