@@ -4,7 +4,7 @@ the field.
 What chat has too goes upstream as it came, also what is not known here. What chat has not is refused by its name.
 """
 
-from typing import NoReturn
+from starlette.responses import Response
 
 from models.prompt import Prompt
 from models.wire import Json, JsonObject
@@ -70,7 +70,7 @@ def response_format(text: Json) -> JsonObject | None:
     return {"type": "json_schema", "json_schema": schema}
 
 
-async def not_stored(response_id: str) -> NoReturn:
+async def not_stored(response_id: str) -> Response:
     """There is no response to be had by its id. Raises RequestError."""
     raise RequestError(
         f"response_id: there is no response {response_id!r} here: nothing is stored", param="response_id", status=404

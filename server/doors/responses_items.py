@@ -72,7 +72,7 @@ class Messages:
     def add(self, item: JsonObject, place: str) -> None:
         """Take an item. Raises RequestError."""
         untyped = "message" if "role" in item else "item_reference"
-        kind = item.get("type", untyped)
+        kind = item.get("type") or untyped
         take = self._takers.get(kind) if isinstance(kind, str) else None
         if take is None:
             raise refusal(f"{place}.type", f"items of this type are not served (only {', '.join(self._takers)})")
@@ -141,7 +141,10 @@ def messages_of(given: Json, instructions: str | None) -> list[Json]:
     )
     for index, item in enumerate(items):
         messages.add(item, f"input.{index}")
-    return messages.all()
+    said = messages.all()
+    if not said:
+        raise refusal("input", "says nothing")
+    return said
 
 
 def content_of(content: Json, place: str, *, joined: bool) -> Json:
