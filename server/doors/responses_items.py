@@ -3,7 +3,6 @@
 An assistant's turn is several items here (its reasoning, its words, its calls), and one message there.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,6 +11,8 @@ from models.wire import Json, JsonObject
 from server.doors.reading import Wire
 from server.doors.responses_checks import checked_at, nothing_but, objects_in, refusal
 from server.doors.responses_parts import chat_parts
+
+ITEMS = ("message", "function_call", "function_call_output", "reasoning")
 
 Direct = nothing_but({"type": "direct"}, because="only the model itself calls functions here")
 NoNamespace = nothing_but(because="functions have no namespaces here")
@@ -71,26 +72,22 @@ class Messages:
 
     def add(self, item: JsonObject, place: str) -> None:
         """Take an item. Raises RequestError."""
-        untyped = "message" if "role" in item else "item_reference"
-        kind = item.get("type") or untyped
-        take = self._takers.get(kind) if isinstance(kind, str) else None
-        if take is None:
-            raise refusal(f"{place}.type", f"items of this type are not served (only {', '.join(self._takers)})")
-        take(item, place)
+        match item.get("type") or ("message" if "role" in item else None):
+            case "message":
+                self._add_message(item, place)
+            case "function_call":
+                self._add_call(item, place)
+            case "function_call_output":
+                self._add_output(item, place)
+            case "reasoning":
+                self._add_reasoning(item, place)
+            case _:
+                raise refusal(f"{place}.type", f"items of this type are not served (only {', '.join(ITEMS)})")
 
     def all(self) -> list[Json]:
         """All of them."""
         self._end_turn()
         return [*self._done]
-
-    @property
-    def _takers(self) -> Mapping[str, Callable[[JsonObject, str], None]]:
-        return {
-            "message": self._add_message,
-            "function_call": self._add_call,
-            "function_call_output": self._add_output,
-            "reasoning": self._add_reasoning,
-        }
 
     def _add_message(self, item: JsonObject, place: str) -> None:
         message = checked_at(MessageItem, item, place)

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -27,6 +29,7 @@ from server.doors.door import Arrival, Writer
 from server.doors.responses import read_responses
 from server.errors import DEADLINE
 
+PAGE = Path(__file__).parents[2] / "docs" / "fields" / "responses.md"
 TEXT_EVENTS = [
     "response.created", "response.in_progress",
     "response.output_item.added", "response.content_part.added",
@@ -208,6 +211,26 @@ def test_what_comes_late_has_an_item_of_its_own() -> None:
         ("so", "completed"), ("1 search {}", "completed"), ("on", "completed"), ("2 search {}", "completed")
     ]  # fmt: skip
     assert folded(events) == events[-1]["response"]["output"]
+
+
+def test_every_event_is_documented() -> None:
+    answer = [
+        {"reasoning": "hm"},
+        {"content": "so"},
+        {"refusal": "no"},
+        {"tool_calls": [piece(0, "{}", "1", "search")]},
+    ]
+    streams = [
+        streamed(writer_of(stream=True), answer, "stop"),
+        streamed(writer_of(stream=True), answer, "length"),
+        read_events(writer_of(stream=True).broken(DEADLINE)),
+    ]
+
+    rows = re.findall(r"^\| (`(?:response\.|error`).*?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == {
+        event["type"] for events in streams for event in events
+    }
 
 
 def test_text_and_refusal_are_two_parts_of_a_message() -> None:
