@@ -2,15 +2,21 @@
 
 from typing import TypeVar
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from models.wire import Json, JsonObject
-from server.doors.reading import checked
+from server.doors.reading import Wire, checked
 from server.errors import RequestError
 
 NOTHING_STORED = "nothing is stored here"
 
 Kind = TypeVar("Kind", bound=BaseModel)
+
+
+class Closed(Wire):
+    """An object all of whose keys are known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def nothing_but(*harmless: object, because: str) -> BeforeValidator:

@@ -81,6 +81,7 @@ class Output:
             call_id = self._call_id({**piece})
             call = self._calls[index] = Call(function.get("name") or "", len(self._items), self._request_id, call_id)
             told.append(self._begin(call))
+        call.function = call.function or function.get("name") or ""
         return told + call.add(function.get("arguments") or "")
 
     def _call_id(self, piece: dict[str, object]) -> str:

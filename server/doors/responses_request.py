@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from server.doors.chat import Penalty, PositiveInt, Prediction
 from server.doors.controls import Controls
 from server.doors.reading import Object, Wire
-from server.doors.responses_checks import NOTHING_STORED, nothing_but
+from server.doors.responses_checks import NOTHING_STORED, Closed, nothing_but
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"  # reasoning is sent in the clear, so it can be sent back as it is
@@ -18,13 +18,7 @@ MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
 
-class Closed(Wire):
-    """An object all of whose keys are known."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class TextFormat(Wire):
+class TextFormat(Closed):
     """What form the text has."""
 
     type: Literal["text", "json_object", "json_schema"]

@@ -7,16 +7,17 @@ from pydantic import Field
 
 from models.wire import Json, JsonObject
 from server.doors.reading import Object, Wire
-from server.doors.responses_checks import checked_at, nothing_but, objects_in, refusal
+from server.doors.responses_checks import Closed, checked_at, nothing_but, objects_in, refusal
 
 PASSED_ON = ("name", "description", "parameters", "strict")
 CHOICES = ("auto", "none", "required")
 NO_EQUIVALENT = "chat's functions have no such thing"
 
 
-class FunctionTool(Wire):
+class FunctionTool(Closed):
     """A function that the client can run."""
 
+    type: Literal["function"]
     name: Annotated[str, Field(min_length=1)]
     description: str | None = None
     parameters: Object | None = None

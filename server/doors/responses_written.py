@@ -93,7 +93,7 @@ class Call:
         self.place = place
         self._at: dict[str, object] = {"item_id": f"fc_{request_id}_{place}", "output_index": place}
         self._call_id = call_id
-        self._function = function
+        self.function = function
         self._arguments: list[str] = []
 
     def add(self, arguments: str) -> list[Told]:
@@ -105,7 +105,7 @@ class Call:
 
     def ending(self) -> list[Told]:
         """Its arguments are whole."""
-        whole = {"name": self._function, "arguments": "".join(self._arguments)}
+        whole = {"name": self.function, "arguments": "".join(self._arguments)}
         return [Told("response.function_call_arguments.done", {**self._at, **whole})]
 
     def shown(self, status: Status) -> dict[str, object]:
@@ -115,6 +115,6 @@ class Call:
             "type": "function_call",
             "status": status,
             "call_id": self._call_id,
-            "name": self._function,
+            "name": self.function,
             "arguments": "".join(self._arguments),
         }

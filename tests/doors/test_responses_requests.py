@@ -21,9 +21,10 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 from models.wire import JsonObject
 from server.doors.door import Arrival
 from server.doors.responses import read_responses
+from server.doors.responses_checks import Closed
 from server.doors.responses_items import ITEMS, messages_of
 from server.doors.responses_parts import PARTS
-from server.doors.responses_request import Closed, ResponsesRequest
+from server.doors.responses_request import ResponsesRequest
 from server.errors import DEADLINE, RequestError
 
 PAGE = Path(__file__).parents[2] / "docs" / "fields" / "responses.md"
@@ -170,6 +171,7 @@ NOT_SERVED: list[tuple[dict[str, Any], str]] = [
     ({"prompt_cache_options": {"comparison_response_id": "r"}}, "prompt_cache_options.comparison_response_id"),
     ({"text": {"format": {"type": "grammar"}}}, "text.format.type"),
     ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format"),
+    ({"text": {"format": {"type": "json_object", "schema_": {}}}}, "text.format.schema_"),
     ({"text": {"stop": "x"}}, "text.stop"),
     ({"model": ""}, "model"),
     ({"input": None}, "input"),
@@ -193,6 +195,7 @@ NOT_SERVED: list[tuple[dict[str, Any], str]] = [
     ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
     ({"tools": [{"type": "custom", "name": "x"}]}, "tools.0.type"),
     ({"tools": [{"type": "function", "function": {"name": "x"}}]}, "tools.0.name"),
+    ({"tools": [{**SEARCH, "cache": True}]}, "tools.0.cache"),
     ({"tools": [{**SEARCH, "strict": "yes"}]}, "tools.0.strict"),
     ({"tools": [{**SEARCH, "defer_loading": True}]}, "tools.0.defer_loading"),
     ({"tools": [{**SEARCH, "async": True}]}, "tools.0.async"),

@@ -249,6 +249,15 @@ def test_a_call_without_an_id_gets_one() -> None:
     assert item["call_id"] == "call_r1_0"
 
 
+def test_a_name_that_comes_late_or_twice_is_the_name() -> None:
+    answer = [{"tool_calls": [piece(0, "", "1", "")]}, {"tool_calls": [piece(0, "{}", "1", "search")]},
+              {"tool_calls": [piece(0, "", "1", "search")]}]  # fmt: skip
+
+    events = streamed(writer_of(stream=True), answer, "tool_calls")
+
+    assert [shown(item) for item in events[-1]["response"]["output"]] == [("1 search {}", "completed")]
+
+
 def test_tokens_held_back_go_with_the_word_that_they_are_part_of() -> None:
     writer = writer_of(stream=True, include=["message.output_text.logprobs"])
     deltas = [{"reasoning": "hm"}, {}, {"content": "🎉"}, {}]
