@@ -1,5 +1,6 @@
 """Checks that name the place of what is wrong, and refuse what is not served."""
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -9,6 +10,7 @@ from server.doors.reading import Wire, checked
 from server.errors import RequestError
 
 NOTHING_STORED = "nothing is stored here"
+MAX_NAMED = 64
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -50,6 +52,12 @@ def checked_at(kind: type[Kind], fields: JsonObject, place: str) -> Kind:
         if problem.param is None:
             raise refusal(place, problem.message) from wrong
         raise RequestError(f"{place}.{problem.message}", param=f"{place}.{problem.param}") from wrong
+
+
+def unserved(place: str, kind: Json, served: Iterable[str]) -> RequestError:
+    """A thing of a type that is not served; which ones are."""
+    named = f"{kind[:MAX_NAMED]!r} is not served" if isinstance(kind, str) else "is missing"
+    return refusal(f"{place}.type", f"{named} (there are: {', '.join(served)})")
 
 
 def refusal(place: str, message: str) -> RequestError:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from models.wire import Json, JsonObject
 from server.doors.reading import Wire
-from server.doors.responses_checks import checked_at, nothing_but, objects_in, refusal
+from server.doors.responses_checks import checked_at, nothing_but, objects_in, refusal, unserved
 from server.doors.responses_parts import chat_parts
 
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")
@@ -82,7 +82,7 @@ class Messages:
             case "reasoning":
                 self._add_reasoning(item, place)
             case _:
-                raise refusal(f"{place}.type", f"items of this type are not served (only {', '.join(ITEMS)})")
+                raise unserved(place, item.get("type"), ITEMS)
 
     def all(self) -> list[Json]:
         """All of them."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from models.wire import Json, JsonObject
 from server.doors.reading import Wire
-from server.doors.responses_checks import NOTHING_STORED, checked_at, nothing_but, objects_in, refusal
+from server.doors.responses_checks import NOTHING_STORED, checked_at, nothing_but, objects_in, unserved
 
 BREAKPOINT = "prompt_cache_breakpoint"
 
@@ -96,6 +96,6 @@ def chat_part(part: JsonObject, place: str) -> JsonObject:
     kind = part.get("type")
     translate = PARTS.get(kind) if isinstance(kind, str) else None
     if translate is None:
-        raise refusal(f"{place}.type", f"content of this type is not served (only {', '.join(PARTS)})")
+        raise unserved(place, kind, PARTS)
     translated = translate(part, place)
     return translated if part.get(BREAKPOINT) is None else {**translated, BREAKPOINT: part[BREAKPOINT]}

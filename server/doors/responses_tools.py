@@ -7,9 +7,10 @@ from pydantic import Field
 
 from models.wire import Json, JsonObject
 from server.doors.reading import Object, Wire
-from server.doors.responses_checks import Closed, checked_at, nothing_but, objects_in, refusal
+from server.doors.responses_checks import Closed, checked_at, nothing_but, objects_in, refusal, unserved
 
 PASSED_ON = ("name", "description", "parameters", "strict")
+SERVED = ("function",)
 CHOICES = ("auto", "none", "required")
 NO_EQUIVALENT = "chat's functions have no such thing"
 
@@ -66,7 +67,7 @@ def tools_of(fields: JsonObject) -> JsonObject:
 def chat_tool(tool: JsonObject, place: str) -> JsonObject:
     """A function as chat has it. Raises RequestError."""
     if tool.get("type") != "function":
-        raise refusal(f"{place}.type", "tools of this type are not served (only function)")
+        raise unserved(place, tool.get("type"), SERVED)
     checked_at(FunctionTool, tool, place)
     return {name: tool[name] for name in PASSED_ON if tool.get(name) is not None}
 
@@ -91,7 +92,7 @@ def allowed_of(choice: JsonObject, names: Sequence[Json]) -> tuple[Json, Sequenc
     allowed: list[Json] = []
     for index, tool in enumerate(objects_in(choice["tools"], place)):
         if tool.get("type") != "function":
-            raise refusal(f"{place}.{index}.type", "tools of this type are not served (only function)")
+            raise unserved(f"{place}.{index}", tool.get("type"), SERVED)
         name = checked_at(NamedChoice, tool, f"{place}.{index}").name
         allowed.append(known(name, names, f"{place}.{index}.name"))
     if not allowed:

@@ -234,6 +234,14 @@ def test_what_is_not_served_is_refused_by_its_name(fields: dict, param: str) -> 
     assert message.startswith(f"{param}: ")
 
 
+def test_a_type_that_is_not_served_is_named() -> None:
+    assert (
+        refused(tools=[{"type": "web_search"}])[1] == "tools.0.type: 'web_search' is not served (there are: function)"
+    )
+    assert "'item_reference' is not served" in refused(input=[{"type": "item_reference", "id": "msg_1"}])[1]
+    assert "is missing" in refused(input=[{"id": "msg_1"}])[1]
+
+
 def test_every_unserved_field_is_among_those_refused() -> None:
     unserved = {name for name, field in ResponsesRequest.model_fields.items() if field.annotation is object}
 

@@ -19,7 +19,7 @@ from models.parsing import delta_of, finish_of
 from models.pool import Pool
 from router.call import Tier
 from router.cascade import Cascade
-from router.events import Called
+from router.events import Called, Opened
 from router.failover import Failover
 from router.money import LengthRatio, Price
 from router.outcome import Outcome
@@ -249,6 +249,19 @@ def test_a_call_without_an_id_gets_one() -> None:
     assert item["call_id"] == "call_r1_0"
 
 
+def test_an_answer_that_changes_hands_in_the_middle_is_one_message() -> None:
+    role = {"role": "assistant", "content": ""}
+    told = outcome()
+    told.observe(Opened("small", 1, 0.9))
+
+    events = streamed(writer_of(stream=True), [role, {"content": "so"}, role, {"content": " be it"}], "stop", told=told)
+
+    response = events[-1]["response"]
+    assert [shown(item) for item in response["output"]] == [("so be it", "completed")]
+    assert sum(event["type"] == "response.created" for event in events) == 1
+    assert response["usage"]["smallfirst"]["decision"]["tier"] == "small"
+
+
 def test_a_name_that_comes_late_or_twice_is_the_name() -> None:
     answer = [{"tool_calls": [piece(0, "", "1", "")]}, {"tool_calls": [piece(0, "{}", "1", "search")]},
               {"tool_calls": [piece(0, "", "1", "search")]}]  # fmt: skip
@@ -324,16 +337,21 @@ def chat(said: dict[str, Any], finish_reason: str | None, tokens: list[str] | No
 
 
 def streamed(
-    writer: Writer, deltas: list[dict[str, Any]], finish_reason: str, tokens: list[list[str]] | None = None
+    writer: Writer,
+    deltas: list[dict[str, Any]],
+    finish_reason: str,
+    tokens: list[list[str]] | None = None,
+    told: Outcome | None = None,
 ) -> list[dict[str, Any]]:
     """The events of a stream of these deltas."""
+    told = told or outcome()
     ends = [None] * (len(deltas) - 1) + [finish_reason]
     chunks: list[Delta] = [
         delta_of(json.dumps(chat({"delta": delta}, end, spoken)).encode(), 0.0)
         for delta, end, spoken in zip(deltas, ends, tokens or [[]] * len(deltas), strict=True)
     ]
-    body = b"".join(writer.chunk(chunk, outcome()) for chunk in chunks)
-    return read_events(body + writer.ending(finish_of(chunks[-1].reply, streamed=True), outcome()))
+    body = b"".join(writer.chunk(chunk, told) for chunk in chunks)
+    return read_events(body + writer.ending(finish_of(chunks[-1].reply, streamed=True), told))
 
 
 def writer_of(**fields: Any) -> Writer:
