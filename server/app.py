@@ -21,6 +21,7 @@ from server.answering import Answer, Order
 from server.building import Served, build, new_session
 from server.doors.chat import CHAT
 from server.doors.door import Arrival, Door
+from server.doors.responses import RESPONSES, not_stored
 from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
 from server.metrics import Metrics
 from server.pools import pool_card, watched
@@ -30,7 +31,7 @@ from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
-DOORS = (CHAT,)
+DOORS = (CHAT, RESPONSES)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -43,6 +44,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
+    app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
+    app.add_api_route(RESPONSES.path + "/{response_id}/cancel", not_stored, methods=["POST"])
+    app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
