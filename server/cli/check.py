@@ -10,7 +10,7 @@ from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
 from server.settings.reading import SettingsError, read_settings
-from server.settings.schema import CascadeSettings, Settings, TierSettings
+from server.settings.schema import CascadeSettings, Settings, StreamSettings, TierSettings
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -86,5 +86,17 @@ def rule(cascade: CascadeSettings) -> str:
     return (
         f"{', then '.join(drafters)} if {cascade.scorer} confidence >= {cascade.threshold:g}, else {final}; "
         f"escalates without a score: {checks}; "
-        f"without evidence: {cascade.on_missing_evidence}; streams open when the decision is made"
+        f"without evidence: {cascade.on_missing_evidence}; {streams(cascade.stream, drafters[0], final)}"
+    )
+
+
+def streams(stream: StreamSettings, drafter: str, final: str) -> str:
+    """When a client that streams is shown something."""
+    stops = "" if stream.stop_at is None else f"; drafts are stopped if P(accepted) <= {stream.stop_at:g}"
+    if stream.on_doubt == "hold":
+        return f"streams open when the decision is made{stops}"
+    goes_on = f"{final} goes on" if stream.on_doubt == "continue" else f"{drafter} finishes"
+    return (
+        f"streams open after {stream.gate_tokens} tokens if P(accepted) >= {stream.open_at:g}, behind a holdback of"
+        f" {stream.holdback_tokens}, and in doubt {goes_on}{stops}"
     )
