@@ -75,6 +75,8 @@ class Said:
     def continuation(self) -> Continuation:
         """How true the rest of the answer can be to what an undisturbed server would have written."""
         fields, limit = self._prompt.fields, self._prompt.length_limit
+        if self._prompt.form != "chat":  # only a conversation takes its beginning as token ids beside itself
+            return "impossible"
         if not (self._traceable and self._plain and self._prompt_ids) or self._prompt.constrains:
             return "impossible"
         if any(fields.get(name) for name in BARS_RESUMING) or not is_text_alone(fields.get("messages")):

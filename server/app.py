@@ -16,11 +16,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from models.prompt import Prompt
 from models.wire import JsonObject
 from router.cascade import Cascade
 from server.answering import Answer, Order
 from server.building import Served, build, new_session
 from server.doors.chat import CHAT
+from server.doors.completion import COMPLETION
 from server.doors.controls import Controls
 from server.doors.door import Arrival, Asked, Door
 from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
@@ -31,7 +33,7 @@ from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
-DOORS = (CHAT,)
+DOORS = (CHAT, COMPLETION)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -90,7 +92,17 @@ def routed(asked: Asked, served: Served) -> Cascade:
     cascade = served.find(asked.model)
     if cascade is None:
         raise unknown_model(asked.model, served)
+    refuse_of_one_model(cascade, asked.prompt)
     return controlled(cascade, asked.controls)
+
+
+def refuse_of_one_model(cascade: Cascade, prompt: Prompt) -> None:
+    """Raise RequestError where a cascade is asked for what only a single tier can serve."""
+    if prompt.of_one_model is None or len(cascade.tiers) == 1:
+        return
+    field, why = prompt.of_one_model
+    names = ", ".join(tier.name for tier in cascade.tiers)
+    raise RequestError(f"{field}: {why}: ask a single tier by its name ({names})", param=field)
 
 
 def unknown_model(name: str, served: Served) -> RequestError:
