@@ -5,6 +5,7 @@ server says of an error goes to the client where it is the client's; it never go
 """
 
 import json
+import re
 from array import array
 
 import orjson
@@ -19,6 +20,7 @@ MAX_MESSAGE = 500
 LOWEST_ERROR_STATUS = 400
 MAX_RETRY_AFTER_DIGITS = 5
 NOT_FOUND = (404, 405)
+NO_SUCH_MODEL = re.compile(r"model\b.*\b(not exist|not found)", re.IGNORECASE)
 NAMED_BY_ID = "token_id:"
 TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 
@@ -195,10 +197,11 @@ def error_of(status: int, received: bytes, retry_after: str | None, path: str = 
 
 
 def lacks(path: str, status: int, received: bytes) -> bool:
-    """Whether an answer means that a server has no such path, rather than no such model."""
-    param, code = blamed(received)
-    is_of_model = param == "model" or code == "model_not_found" or "model" in message_of(received).lower()
-    return path != CHAT_PATH and status in NOT_FOUND and not is_of_model
+    """Whether an answer means that a server has no such path, or not for its model, rather than no such model."""
+    if path == CHAT_PATH or status not in NOT_FOUND:
+        return False
+    _, code = blamed(received)
+    return code != "model_not_found" and NO_SUCH_MODEL.search(message_of(received)) is None
 
 
 def error_in_stream(error: object) -> ModelError:

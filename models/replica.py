@@ -167,3 +167,18 @@ class Replica:
             return tokens_of(await self._door.post("/tokenize", body, within_s=TOKENIZE_S))[:MAX_DRAFT_TOKENS]
         except (aiohttp.ClientError, TimeoutError):
             return ()
+
+    async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
+        """The server's reply to a request that is no completion, as it came. Raises a ModelError."""
+        self.running += 1
+        ticket = self.breaker.sent()
+        try:
+            received = await self._caller.passed(path, {**body, "model": self.endpoint.model}, request_id)
+            self.breaker.succeeded(ticket)
+        except ModelError as error:
+            self._blame(error, ticket)
+            raise
+        finally:
+            self.running -= 1
+            self.breaker.given_up(ticket)
+        return received

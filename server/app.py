@@ -27,6 +27,7 @@ from server.doors.controls import Controls
 from server.doors.door import Arrival, Asked, Door
 from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
 from server.metrics import Metrics
+from server.passing import ENDPOINTS, Errand, Passage, read_passed, tier_of
 from server.pools import pool_card, watched
 from server.readiness import Readiness
 from server.settings.schema import ServerSettings, Settings, is_loopback
@@ -46,6 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
+    for path in ENDPOINTS:
+        app.add_api_route(path, passing(path), methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
@@ -87,11 +90,26 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
     return answered
 
 
+def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
+    """The route to a tier's own endpoint of that path."""
+
+    async def passed(request: Request) -> Response:
+        server: ServerSettings = request.app.state.settings.server
+        served: Served = request.app.state.served
+        refuse_strangers(request)
+        body = await read_body(request, server)
+        asked, fields = read_passed(body)
+        tier = tier_of(found(asked, served), path)
+        pool = served.pools[tier.name]
+        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s)
+        return Passage(errand, request.app.state.metrics)
+
+    return passed
+
+
 def routed(asked: Asked, served: Served) -> Cascade:
     """The cascade that the request names, with the client's own threshold if it sent one."""
-    cascade = served.find(asked.model)
-    if cascade is None:
-        raise unknown_model(asked.model, served)
+    cascade = found(asked.model, served)
     refuse_of_one_model(cascade, asked.prompt)
     return controlled(cascade, asked.controls)
 
@@ -103,6 +121,14 @@ def refuse_of_one_model(cascade: Cascade, prompt: Prompt) -> None:
     field, why = prompt.of_one_model
     names = ", ".join(tier.name for tier in cascade.tiers)
     raise RequestError(f"{field}: {why}: ask a single tier by its name ({names})", param=field)
+
+
+def found(name: str, served: Served) -> Cascade:
+    """The cascade, or tier, of that name. Raises RequestError."""
+    cascade = served.find(name)
+    if cascade is None:
+        raise unknown_model(name, served)
+    return cascade
 
 
 def unknown_model(name: str, served: Served) -> RequestError:

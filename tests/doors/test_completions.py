@@ -307,7 +307,11 @@ async def test_mode_exact_is_the_final_tiers_completion(gateway) -> None:
     [
         (Script(status=400), "capability"),
         (Script(status=404, error={"detail": "Not Found"}), "capability"),
-        (Script(status=404, error={"error": {"message": "no such model", "param": "model"}}), "misconfigured"),
+        (Script(status=404, error={"error": {"message": "This is a chat model", "param": "model"}}), "capability"),
+        (
+            Script(status=404, error={"error": {"message": "The model `x` does not exist.", "param": "model"}}),
+            "misconfigured",
+        ),
         (Script(trouble="no-choices"), "bad-reply"),
         (Script(trouble="wrong-types"), "bad-reply"),
         (Script("yes", logprobs=False), "no-evidence"),

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from aiohttp import web
 
 PROMPT_IDS = [5, 6]
+PASSED = ("/v1/embeddings", "/v1/rerank")
 Trouble = Literal[
     "none", "hang", "reset", "not-json", "no-choices", "html", "wrong-types", "cut-stream", "error-in-stream", "stall"
 ]
@@ -113,6 +114,8 @@ class ScriptedServer:
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/detokenize", self._detokenize)
         app.router.add_post("/v1/completions", self._complete)
+        app.router.add_post("/v1/embeddings", self._chat)
+        app.router.add_post("/v1/rerank", self._chat)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
@@ -147,7 +150,10 @@ class ScriptedServer:
         )
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        words = (await request.json())["prompt"].split(" ")
+        body = await request.json()
+        if "x-request-id" in request.headers:
+            self.seen.append(body)
+        words = body["prompt"].split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
@@ -196,12 +202,17 @@ class ScriptedServer:
             return web.json_response({"choices": []})
         if script.trouble == "wrong-types":
             return web.json_response({"choices": [{"message": {"content": 7}, "logprobs": {"content": "no"}}]})
-        is_text = "messages" not in body
         if body.get("stream"):
-            return await (self._stream_text(request, body) if is_text else self._stream(request, body))
+            return await (self._stream(request, body) if "messages" in body else self._stream_text(request, body))
         if script.pause_s:
             await asyncio.sleep(script.pause_s)
-        return web.json_response(self._text_reply(body) if is_text else self._reply(body))
+        return web.json_response(self._whole(request.path, body))
+
+    def _whole(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path in PASSED:
+            reply = {"object": "list", "data": [{"embedding": [0.1, -2.5e-8]}], "usage": {"total_tokens": 7}}
+            return {"id": "theirs", "model": "scripted", **reply}
+        return self._reply(body) if "messages" in body else self._text_reply(body)
 
     def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
         script = self.script
