@@ -98,9 +98,10 @@ def text_tokens_of(logprobs: WireLogprobs, text: str) -> tuple[Token, ...]:
     if names and all(name.startswith(NAMED_BY_ID) for name in names):
         sampled = [(text if place == 0 else "", logprob) for place, (_, logprob) in enumerate(sampled)]
     likeliest = [*alternatives, *[None] * (len(sampled) - len(alternatives))]
+    beside = [tuple(map(logprob_of, (others or {}).values())) for others in likeliest]
     return tuple(
-        Token(token, logprob_of(logprob), tuple(map(logprob_of, (others or {}).values())))
-        for (token, logprob), others in zip(sampled, likeliest, strict=True)
+        Token(token, logprob_of(logprob), others)
+        for (token, logprob), others in zip(sampled, beside, strict=True)
         if logprob is not None
     )
 

@@ -31,5 +31,5 @@ def as_asked(logprobs: WireLogprobs, most: int) -> list[dict[str, float] | None]
 def likeliest(alternatives: Mapping[str, float], most: int, sampled: str) -> dict[str, float]:
     """The `most` likeliest and the sampled token, in the order they came in: so there is one more where that is none of
     them, as in OpenAI's API."""
-    kept = sorted(alternatives, key=lambda name: alternatives[name], reverse=True)[:most]
+    kept = sorted(alternatives, key=lambda name: float(alternatives[name]), reverse=True)[:most]
     return {name: logprob for name, logprob in alternatives.items() if name == sampled or name in kept}
