@@ -12,6 +12,7 @@ import orjson
 from models.answer import Delta, Finish
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, Disconnected, NoConnection, TimedOut, Unreachable
+from models.forms import FORMS, FormName, form_of
 from models.parsing import delta_of, error_of, finish_of
 from models.sse import DONE, EventReader
 from models.wire import JsonObject, WireReply
@@ -31,16 +32,23 @@ class Caller:
 
     async def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish. Raises a ModelError."""
+        form = form_of(body)
         first_by_s = asyncio.get_running_loop().time() + self._limits.first_token_s
-        async with self._posted(body, request_id, first_by_s) as reply:
-            read = self._stream(reply, first_by_s) if body.get("stream") else self._whole(reply)
+        by_s = first_by_s if body.get("stream") else None
+        async with self._posted(FORMS[form].path, body, request_id, by_s) as reply:
+            read = self._stream(reply, first_by_s, form) if body.get("stream") else self._whole(reply, form)
             async with aclosing(read) as pieces:
                 async for piece in pieces:
                     yield piece
 
+    async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
+        """The reply to a request that is no completion, as it came. Raises a ModelError."""
+        async with self._posted(path, body, request_id, None) as reply:
+            return await self._received(reply)
+
     @asynccontextmanager
     async def _posted(
-        self, body: JsonObject, request_id: str, first_by_s: float
+        self, path: str, body: JsonObject, request_id: str, first_by_s: float | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
         endpoint = self.endpoint
@@ -48,9 +56,9 @@ class Caller:
         timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
         headers = {**endpoint.headers, "x-request-id": request_id}
         try:
-            async with asyncio.timeout_at(first_by_s if body.get("stream") else None):
+            async with asyncio.timeout_at(first_by_s):
                 posted = await self._session.post(
-                    f"{endpoint.reached_url}/v1/chat/completions", server_hostname=endpoint.tls_name,
+                    f"{endpoint.reached_url}{path}", server_hostname=endpoint.tls_name,
                     data=orjson.dumps(body), headers=headers, timeout=timeout, allow_redirects=False,
                 )  # fmt: skip
         except TimeoutError as late:
@@ -62,33 +70,38 @@ class Caller:
         try:
             async with posted as reply:
                 if reply.status != 200:
-                    raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"))
+                    raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"), path)
                 yield reply
         except TimeoutError as late:
             raise TimedOut(f"{endpoint.name} took longer than its limits allow") from late
         except aiohttp.ClientError as failed:
             raise Unreachable(f"{endpoint.name}: {type(failed).__name__}") from failed
 
-    async def _whole(self, reply: aiohttp.ClientResponse) -> AsyncGenerator[Delta | Finish]:
+    async def _received(self, reply: aiohttp.ClientResponse) -> bytes:
         received = bytearray()
         async for part in reply.content.iter_any():
             received += part
             if len(received) > MAX_REPLY_BYTES:
                 raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
-        delta = delta_of(bytes(received), time.perf_counter())
+        return bytes(received)
+
+    async def _whole(self, reply: aiohttp.ClientResponse, form: FormName) -> AsyncGenerator[Delta | Finish]:
+        delta = delta_of(await self._received(reply), time.perf_counter(), form)
         if not delta.pieces:
             raise BadReply(f"{self.endpoint.name} sent a reply without choices")
         yield delta
         yield finish_of(delta.reply, streamed=False)
 
-    async def _stream(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[Delta | Finish]:
+    async def _stream(
+        self, reply: aiohttp.ClientResponse, first_by_s: float, form: FormName
+    ) -> AsyncGenerator[Delta | Finish]:
         reporting: WireReply | None = None
         finished = False
         async with aclosing(self._events(reply, first_by_s)) as events:
             async for event, received_s in events:
                 if event == DONE:
                     break
-                delta = delta_of(event, received_s)
+                delta = delta_of(event, received_s, form)
                 if delta.reply.get("usage"):
                     reporting = delta.reply
                 finished = finished or any(piece.finish_reason for piece in delta.pieces)

@@ -1,37 +1,43 @@
 """Reading a server's reply: bytes to a delta, a finish or an error.
 
-Whatever is read later is checked here, so a reply that is no chat completion is a BadReply and nothing worse. What the
+Whatever is read later is checked here, so a reply that is no completion is a BadReply and nothing worse. What the
 server says of an error goes to the client where it is the client's; it never goes into a message that is logged.
 """
 
 import json
+import re
 from array import array
 
 import orjson
 
 from models.answer import Delta, Finish, Piece, Speculation, Token, Usage
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
-from models.wire import WireChoice, WireMessage, WireReply, WireToolCall, WireUsage
+from models.forms import CHAT_PATH, FormName
+from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToolCall, WireUsage
 
 NOT_A_REPLY = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MAX_MESSAGE = 500
 LOWEST_ERROR_STATUS = 400
 MAX_RETRY_AFTER_DIGITS = 5
+NOT_FOUND = (404, 405)
+NO_SUCH_MODEL = re.compile(r"model\b.*\b(not exist|not found)", re.IGNORECASE)
+NAMED_BY_ID = "token_id:"
 TEXTS = ("content", "reasoning", "reasoning_content", "refusal")
 
 
-def delta_of(received: bytes, received_s: float) -> Delta:
-    """A whole reply, or one chunk of it.
+def delta_of(received: bytes, received_s: float, form: FormName = "chat") -> Delta:
+    """A whole reply to a request of that form, or one chunk of it.
 
     Raises BadReply, or what a server's own error in a stream means.
     """
     try:
         reply = loaded(received)
         error = reply.get("error")
-        pieces = tuple(piece_of(choice) for choice in reply.get("choices") or ())
+        read = piece_of if form == "chat" else text_piece_of
+        pieces = tuple(map(read, reply.get("choices") or ()))
         check_ids(reply.get("prompt_token_ids"))
     except NOT_A_REPLY as wrong:
-        raise BadReply(f"the server's reply is no chat completion ({type(wrong).__name__})") from wrong
+        raise BadReply(f"the server's reply is no {form} ({type(wrong).__name__})") from wrong
     if error is not None:
         raise error_in_stream(error)
     return Delta(reply, pieces, received_s)
@@ -67,6 +73,36 @@ def piece_of(choice: WireChoice) -> Piece:
         tokens,
         None if finish_reason is None else text_of(finish_reason),
         check_ids(choice.get("token_ids")),
+    )
+
+
+def text_piece_of(choice: WireChoice) -> Piece:
+    """As `piece_of`, of a text completion."""
+    text = text_of(choice.get("text"))
+    check_ids(choice.get("prompt_token_ids"))
+    finish_reason = choice.get("finish_reason")
+    return Piece(
+        int(choice.get("index") or 0),
+        {"content": text},
+        text_tokens_of(choice.get("logprobs") or {}, text),
+        None if finish_reason is None else text_of(finish_reason),
+        check_ids(choice.get("token_ids")),
+    )
+
+
+def text_tokens_of(logprobs: WireLogprobs, text: str) -> tuple[Token, ...]:
+    """The tokens of a piece of text, less those without a log-probability, which begin a prompt. Where they are named
+    by their ids their texts are not known: the first one has all of the text, so that together they are it."""
+    names, alternatives = logprobs.get("tokens") or [], logprobs.get("top_logprobs") or []
+    sampled = list(zip(map(text_of, names), logprobs.get("token_logprobs") or (), strict=True))
+    if names and all(name.startswith(NAMED_BY_ID) for name in names):
+        sampled = [(text if place == 0 else "", logprob) for place, (_, logprob) in enumerate(sampled)]
+    likeliest = [*alternatives, *[None] * (len(sampled) - len(alternatives))]
+    beside = [tuple(map(logprob_of, (others or {}).values())) for others in likeliest]
+    return tuple(
+        Token(token, logprob_of(logprob), others)
+        for (token, logprob), others in zip(sampled, beside, strict=True)
+        if logprob is not None
     )
 
 
@@ -142,8 +178,10 @@ def speculation_of(reply: WireReply) -> Speculation | None:
     return speculation if 0 <= speculation.accepted <= speculation.proposed and speculation.proposed else None
 
 
-def error_of(status: int, received: bytes, retry_after: str | None) -> ModelError:
+def error_of(status: int, received: bytes, retry_after: str | None, path: str = CHAT_PATH) -> ModelError:
     """What an answer other than 200 means."""
+    if lacks(path, status, received):
+        return CapabilityMiss(f"model: its server has no {path}: name another one", param="model")
     message = f"the server answered {status}"
     match status:
         case 400 | 413 | 422 | 501:
@@ -157,6 +195,14 @@ def error_of(status: int, received: bytes, retry_after: str | None) -> ModelErro
             return Overloaded(message, retry_after_s=seconds_of(retry_after or ""))
         case _:
             return Unreachable(message)
+
+
+def lacks(path: str, status: int, received: bytes) -> bool:
+    """Whether an answer means that a server has no such path, or not for its model, rather than no such model."""
+    if path == CHAT_PATH or status not in NOT_FOUND:
+        return False
+    _, code = blamed(received)
+    return code != "model_not_found" and NO_SUCH_MODEL.search(message_of(received)) is None
 
 
 def error_in_stream(error: object) -> ModelError:

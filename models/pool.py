@@ -24,6 +24,7 @@ from models.picking import Candidate, pick, useful, worth_it
 from models.prompt import Prompt
 from models.replica import Replica
 from models.resuming import OnBrokenStream, Said
+from models.wire import JsonObject
 
 ANOTHER_MAY_DO_BETTER = (BadReply, Misconfigured, Overloaded, TimedOut, Unreachable)
 MAX_TRIES = 2
@@ -191,6 +192,18 @@ class Pool:
             found = ()
         had = [replica.endpoint for replica in self.replicas if replica.endpoint.url == endpoint.url]
         return found or had
+
+    async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
+        """A server's reply to a request that is no completion, as it came; a failure is tried again as `generate` does.
+        No server has anything of it in its cache, so its id draws the server. Raises a ModelError."""
+        asking, tried = Prompt({"prompt": request_id}, request_id, form="completion"), list[Replica]()
+        replica = self._choose(asking, self.replicas)
+        while True:
+            tried.append(replica)
+            try:
+                return await replica.passed(path, body, request_id)
+            except ModelError as failed:
+                replica = self._another(asking, tried, failed)
 
 
 async def probe_forever(replica: Replica) -> None:

@@ -1,9 +1,10 @@
-"""A chat request on its way to a model: what the client sent, less what is ours, and the evidence we want beside it."""
+"""A request on its way to a model: what the client sent, less what is ours, and the evidence we want beside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+from models.forms import FORMS, LENGTH_LIMITS, FormName, texts_of
 from models.handover.contract import KEY as DRAFT_KEY
 from models.wire import Json, JsonObject
 
@@ -45,7 +46,8 @@ class Prefix:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """The client's own fields, never changed. `alternatives` is how many likely tokens a scorer needs beside each
-    sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had."""
+    sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had. What depends
+    on the `form`, a conversation or a text to complete, is in models/forms.py."""
 
     fields: Mapping[str, Json]
     request_id: str
@@ -54,6 +56,7 @@ class Prompt:
     handover: Handover | None = None
     written: Written | None = None
     prefix: Prefix | None = None
+    form: FormName = "chat"
 
     @property
     def streams(self) -> bool:
@@ -63,7 +66,7 @@ class Prompt:
     @property
     def wants_logprobs(self) -> bool:
         """Whether the client itself asked for log-probabilities."""
-        return self.fields.get("logprobs") is True
+        return FORMS[self.form].logprobs(self.fields) is not None
 
     @property
     def wants_token_ids(self) -> bool:
@@ -73,8 +76,7 @@ class Prompt:
     @property
     def top_logprobs(self) -> int:
         """How many alternatives a token the client itself asked for."""
-        count = self.fields.get("top_logprobs")
-        return count if isinstance(count, int) and self.wants_logprobs else 0
+        return FORMS[self.form].logprobs(self.fields) or 0
 
     @property
     def wants_usage(self) -> bool:
@@ -84,9 +86,8 @@ class Prompt:
 
     @property
     def length_limit(self) -> int | None:
-        """How many tokens the client lets an answer have, if it said."""
-        limits = (self.fields.get(name) for name in LENGTH_LIMITS)
-        return next((limit for limit in limits if isinstance(limit, int)), None)
+        """How many tokens the client lets an answer have, if it said, or its API does."""
+        return FORMS[self.form].length_limit(self.fields)
 
     @property
     def shown_tokens(self) -> int:
@@ -96,8 +97,17 @@ class Prompt:
     @property
     def choices(self) -> int:
         """How many answers the client asked for."""
-        count = self.fields.get("n")
-        return count if isinstance(count, int) else 1
+        return FORMS[self.form].choices(self.fields)
+
+    @property
+    def input(self) -> Json:
+        """What is to be answered, as the client sent it."""
+        return self.fields.get(FORMS[self.form].input)
+
+    @property
+    def of_one_model(self) -> tuple[str, str] | None:
+        """The first field that no cascade can serve honestly, and why; a single tier can."""
+        return FORMS[self.form].of_one_model(self.fields)
 
     @property
     def constrains(self) -> bool:
@@ -126,13 +136,7 @@ class Prompt:
     @property
     def conversation(self) -> bytes:
         """What all turns of one conversation share, as a hash: its beginning, up to the user's first word."""
-        messages = self.fields.get("messages")
-        told: list[str] = []
-        for message in messages if isinstance(messages, list) else ():
-            if isinstance(message, dict):
-                told.append(f"{message.get('role')}:{texts_of(message.get('content'))[:CONVERSATION_CHARACTERS]}")
-                if message.get("role") == "user":
-                    break
+        told = (text[:CONVERSATION_CHARACTERS] for text in FORMS[self.form].opening(self.fields))
         return blake2b("\0".join(told).encode(errors="replace"), digest_size=8).digest()
 
     def scored(self, alternatives: int) -> "Prompt":
@@ -167,13 +171,12 @@ class Prompt:
         body["model"] = model
         if extras:
             body.pop("prediction", None)
-            if self.identified:
+            if self.identified and FORMS[self.form].has_ids(self.fields):
                 body["return_token_ids"] = True
             if draft:
                 body["vllm_xargs"] = {DRAFT_KEY: list(draft)}
         if self.alternatives is not None:
-            body["logprobs"] = True
-            body["top_logprobs"] = max(self.alternatives, self.top_logprobs)
+            body |= FORMS[self.form].evidence(self.fields, self.alternatives, extras)
         if self.streams:
             options = self.fields.get("stream_options")
             body["stream_options"] = {
@@ -185,7 +188,6 @@ class Prompt:
         return body if self.prefix is None else gone_on_from_text(body, self.prefix)
 
 
-LENGTH_LIMITS = ("max_completion_tokens", "max_tokens")
 # What reaches into an engine past its checks: the prompt as token ids, transfers between engines, drafts.
 NOT_FOR_CLIENTS = ("kv_transfer_params", "ec_transfer_params", "vllm_xargs")
 
@@ -213,12 +215,3 @@ def shortened(body: JsonObject, written: int) -> JsonObject:
         if isinstance(count, int):
             body[name] = max(0, count - written)
     return body
-
-
-def texts_of(content: Json) -> str:
-    """The text of a message's content: itself, or its text parts."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else ()
-    texts = (part.get("text") for part in parts if isinstance(part, dict))
-    return "".join(text for text in texts if isinstance(text, str))

@@ -207,6 +207,21 @@ class Replica:
         except (aiohttp.ClientError, TimeoutError):
             return ()
 
+    async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
+        """The server's reply to a request that is no completion, as it came. Raises a ModelError."""
+        self.running += 1
+        ticket = self.breaker.sent()
+        try:
+            received = await self._caller.passed(path, {**body, "model": self.endpoint.model}, request_id)
+            self.breaker.succeeded(ticket)
+        except ModelError as error:
+            self._blame(error, ticket)
+            raise
+        finally:
+            self.running -= 1
+            self.breaker.given_up(ticket)
+        return received
+
 
 def went_on(prompt: Prompt) -> WentOn | None:
     """How an answer went on after another model's words, if it did."""

@@ -105,7 +105,10 @@ class Said:
 
 
 def may_go_on(prompt: Prompt) -> bool:
-    """Whether an answer to this may be gone on with in its middle: it is one free text, and nothing bars it."""
+    """Whether an answer to this may be gone on with in its middle: it is one free text in a conversation (only that
+    takes its beginning as token ids beside itself), and nothing bars it."""
+    if prompt.form != "chat":
+        return False
     barred = prompt.choices > 1 or prompt.constrains or any(prompt.fields.get(name) for name in BARS_RESUMING)
     return not barred and is_text_alone(prompt.fields.get("messages"))
 

@@ -1,4 +1,4 @@
-"""The parts of an OpenAI chat reply or chunk that are read here. What is not named passes through untouched."""
+"""The parts of an OpenAI reply or chunk that are read here. What is not named passes through untouched."""
 
 from typing import NotRequired, TypeAlias, TypedDict
 
@@ -21,9 +21,14 @@ class WireToken(TypedDict):
 
 
 class WireLogprobs(TypedDict, total=False):
-    """A choice's log-probabilities, one entry a token."""
+    """A choice's log-probabilities, one entry a token: in `content`, or, of a text completion, in lists side by side,
+    where a prompt's first token has none, and `top_logprobs` are keyed by the tokens' names."""
 
     content: list[WireToken] | None
+    tokens: list[str] | None
+    token_logprobs: list[float | None] | None
+    top_logprobs: list[dict[str, float] | None] | None
+    text_offset: list[int] | None
 
 
 class WireFunction(TypedDict, total=False):
@@ -51,14 +56,16 @@ class WireMessage(TypedDict, total=False):
 
 
 class WireChoice(TypedDict, total=False):
-    """One of `n` answers: `message` in a whole reply, `delta` in a chunk."""
+    """One of `n` answers: `message` in a whole reply, `delta` in a chunk, `text` in both of a text completion."""
 
     index: int
+    text: str
     message: WireMessage
     delta: WireMessage
     logprobs: WireLogprobs | None
     finish_reason: str | None
     token_ids: list[int] | None
+    prompt_token_ids: list[int] | None
 
 
 class WireUsage(TypedDict, total=False):
@@ -86,7 +93,7 @@ class WireMetrics(TypedDict, total=False):
 
 
 class WireReply(TypedDict, total=False):
-    """A chat completion, or one chunk of it; or a server's error in a stream."""
+    """A completion, or one chunk of it; or a server's error in a stream."""
 
     error: object
     id: str

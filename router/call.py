@@ -103,15 +103,17 @@ class Meter:
         if self._never_ran:
             return Usage(0, 0)
         written = self._tokens or self._characters // CHARACTERS_PER_TOKEN
-        asked = self._prompt_tokens or characters(self._prompt.fields.get("messages")) // CHARACTERS_PER_TOKEN
+        asked = self._prompt_tokens or characters(self._prompt.input) // CHARACTERS_PER_TOKEN
         return Usage(asked, written, estimated=True)
 
 
 def characters(value: Json) -> int:
-    """The characters of all texts in a JSON value, media aside."""
+    """The characters of all texts in a JSON value, media aside; a list of token ids has those of as many tokens."""
     match value:
         case str():
             return len(value)
+        case [int(), *_]:
+            return CHARACTERS_PER_TOKEN * len(value)
         case list():
             return sum(map(characters, value))
         case dict():

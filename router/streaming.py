@@ -20,11 +20,12 @@ LOOKS_FOR_LOOPS_EVERY = 128  # tokens
 
 
 def gate_for(policy: Policy, prompt: Prompt) -> Gate | None:
-    """The gate, where it can tell anything of this request: one free answer, judged by the rule it was fitted for."""
+    """The gate, where it can tell anything of this request: one free answer in a conversation, judged by the rule that
+    the gate was fitted for."""
     gate = policy.stream.gate
     if gate is None or (policy.scorer.name, policy.threshold) != (gate.scorer, gate.threshold):
         return None
-    return None if prompt.choices > 1 or prompt.constrains else gate
+    return gate if prompt.form == "chat" and prompt.choices == 1 and not prompt.constrains else None
 
 
 def may_open(rules: StreamRules, prompt: Prompt) -> bool:

@@ -20,18 +20,20 @@ from models.wire import JsonObject
 from server.answering import Answer, Order
 from server.building import Served, build, new_session
 from server.doors.chat import CHAT
+from server.doors.completion import COMPLETION
 from server.doors.door import Arrival, Door
 from server.doors.responses import RESPONSES, not_stored
 from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
 from server.metrics import Metrics
+from server.passing import ENDPOINTS, Errand, Passage, read_passed, tier_of
 from server.pools import pool_card, watched
 from server.readiness import Readiness
-from server.routing import routed, unknown_model
+from server.routing import found, routed, unknown_model
 from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
-DOORS = (CHAT, RESPONSES)
+DOORS = (CHAT, COMPLETION, RESPONSES)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -47,6 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
     app.add_api_route(RESPONSES.path + "/{response_id}/cancel", not_stored, methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
+    for path in ENDPOINTS:
+        app.add_api_route(path, passing(path), methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
@@ -86,6 +90,23 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         return Answer(order, request.app.state.metrics)
 
     return answered
+
+
+def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
+    """The route to a tier's own endpoint of that path."""
+
+    async def passed(request: Request) -> Response:
+        server: ServerSettings = request.app.state.settings.server
+        served: Served = request.app.state.served
+        refuse_strangers(request)
+        body = await read_body(request, server)
+        asked, fields = read_passed(body)
+        tier = tier_of(found(asked, served), path)
+        pool = served.pools[tier.name]
+        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s)
+        return Passage(errand, request.app.state.metrics)
+
+    return passed
 
 
 async def list_models(request: Request) -> JSONResponse:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from models.answer import Usage
 from models.pool import Pool
 from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Scored
 from router.outcome import Outcome
@@ -92,6 +93,12 @@ class Metrics:
             ("cascade", "tier", "result"),
             registry=registry,
         )
+        self._passed = Counter(
+            "smallfirst_passed_requests",
+            "Requests that are no completions, and went to a tier as they came.",
+            ("tier", "endpoint", "status"),
+            registry=registry,
+        )
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
 
     def watch(self, pools: Mapping[str, Pool]) -> None:
@@ -105,6 +112,14 @@ class Metrics:
     def refused(self, status: int) -> None:
         """A request got no further than the door."""
         self._refused.labels(str(status)).inc()
+
+    def passed(self, tier: str, endpoint: str, *, status: int, usage: Usage | None, cost: float) -> None:
+        """A request that went to a tier as it came is over; status 499 where the client left."""
+        self._passed.labels(tier, endpoint, str(status)).inc()
+        if usage is not None:
+            self._tokens.labels(tier, "prompt").inc(usage.prompt_tokens)
+            self._tokens.labels(tier, "completion").inc(usage.completion_tokens)
+            self._cost.labels(tier, tier).inc(cost)
 
     def observe(self, event: Event, cascade: str) -> None:
         """Count what happened."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from models.prompt import Prompt
 from router.cascade import Cascade
 from router.gate import StreamRules
 from server.building import Served
@@ -11,11 +12,27 @@ from server.errors import RequestError
 
 
 def routed(asked: Asked, served: Served) -> Cascade:
-    """The cascade that the request names, with the client's own threshold if it sent one."""
-    cascade = served.find(asked.model)
-    if cascade is None:
-        raise unknown_model(asked.model, served)
+    """The cascade that the request names, under its own controls."""
+    cascade = found(asked.model, served)
+    refuse_of_one_model(cascade, asked.prompt)
     return controlled(cascade, asked.controls)
+
+
+def refuse_of_one_model(cascade: Cascade, prompt: Prompt) -> None:
+    """Raise RequestError where a cascade is asked for what only a single tier can serve."""
+    if prompt.of_one_model is None or len(cascade.tiers) == 1:
+        return
+    field, why = prompt.of_one_model
+    names = ", ".join(tier.name for tier in cascade.tiers)
+    raise RequestError(f"{field}: {why}: ask a single tier by its name ({names})", param=field)
+
+
+def found(name: str, served: Served) -> Cascade:
+    """The cascade, or tier, of that name. Raises RequestError."""
+    cascade = served.find(name)
+    if cascade is None:
+        raise unknown_model(name, served)
+    return cascade
 
 
 def unknown_model(name: str, served: Served) -> RequestError:

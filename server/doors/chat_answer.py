@@ -1,5 +1,6 @@
 """What a client reads: the model's replies and chunks with our id, model and usage, less what it did not ask for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.answer import Delta, Finish
@@ -14,14 +15,32 @@ from server.errors import Problem, openai_error
 DONE = b"data: [DONE]\n\n"
 
 
+def shown_choice(choice: WireChoice, prompt: Prompt) -> dict[str, object]:
+    """A choice with the evidence that the client asked for, and no other."""
+    shown: dict[str, object] = {**choice}
+    if not prompt.wants_token_ids:
+        shown.pop("token_ids", None)
+    if not prompt.wants_logprobs:
+        shown["logprobs"] = None
+    elif logprobs := choice.get("logprobs"):
+        asked = prompt.top_logprobs
+        tokens = [{**token, "top_logprobs": (token.get("top_logprobs") or [])[:asked]}
+                  for token in logprobs.get("content") or ()]  # fmt: skip
+        shown["logprobs"] = {**logprobs, "content": tokens}
+    return shown
+
+
 @dataclass(frozen=True, slots=True)
 class ChatWriter:
-    """A chat completion, or its chunks; holds what is the same in all of them."""
+    """A chat completion, or its chunks; holds what is the same in all of them. A text completion differs in the kind of
+    its chunks and in what a choice is made of."""
 
     id: str
     created: int
     model: str
     prompt: Prompt
+    kind: str = "chat.completion.chunk"
+    shown: Callable[[WireChoice, Prompt], dict[str, object]] = shown_choice
 
     def whole(self, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
         """A chat completion."""
@@ -53,7 +72,7 @@ class ChatWriter:
             {
                 **(finish.chunk or {}),
                 "id": self.id,
-                "object": "chat.completion.chunk",
+                "object": self.kind,
                 "created": self.created,
                 "model": self.model,
                 "choices": [],
@@ -62,23 +81,10 @@ class ChatWriter:
         )
 
     def _reply(self, reply: WireReply) -> dict[str, object]:
-        choices = [self._choice(choice) for choice in reply["choices"]]
+        choices = [self.shown(choice, self.prompt) for choice in reply["choices"]]
         shown: dict[str, object] = {
             **reply, "id": self.id, "created": self.created, "model": self.model, "choices": choices,
         }  # fmt: skip
         if not self.prompt.wants_token_ids:
             shown.pop("prompt_token_ids", None)
-        return shown
-
-    def _choice(self, choice: WireChoice) -> dict[str, object]:
-        shown: dict[str, object] = {**choice}
-        if not self.prompt.wants_token_ids:
-            shown.pop("token_ids", None)
-        if not self.prompt.wants_logprobs:
-            shown["logprobs"] = None
-        elif logprobs := choice.get("logprobs"):
-            asked = self.prompt.top_logprobs
-            tokens = [{**token, "top_logprobs": (token.get("top_logprobs") or [])[:asked]}
-                      for token in logprobs.get("content") or ()]  # fmt: skip
-            shown["logprobs"] = {**logprobs, "content": tokens}
         return shown

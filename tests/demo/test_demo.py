@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import openai
 import pytest
+from fakes.pools import probed
 
 from models.demo.curriculum import distinct
 from models.demo.grading import is_right
@@ -107,6 +108,35 @@ async def test_a_hard_question_is_answered_by_the_large_model(demo: Running, str
     else:
         said = raw.parse().choices[0].message.content
     assert said == alone
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("threshold", "tier"), [(0.0, "small"), (1.0, "large")])
+async def test_a_text_is_completed_as_the_engine_alone_does(
+    demo: Running, threshold: float, tier: str, stream: bool
+) -> None:
+    text = {"prompt": "The number seven times eight is", "max_tokens": 12, "temperature": 0}
+    (engine,) = [replica for pool in await probed(demo.url) if pool["tier"] == tier for replica in pool["replicas"]]
+    alone = openai.AsyncOpenAI(base_url=f"{engine['url']}/v1", api_key="none", max_retries=0)
+
+    raw = await demo.client.completions.with_raw_response.create(
+        model="auto", **text, stream=stream, extra_body={"smallfirst": {"threshold": threshold}}
+    )
+    parts = [part async for part in raw.parse()] if stream else [raw.parse()]
+    async with alone:
+        own = await alone.completions.create(model=engine["model"], **text)
+
+    assert raw.headers["x-smallfirst-tier"] == tier
+    assert own.choices[0].text
+    assert "".join(choice.text for part in parts for choice in part.choices) == own.choices[0].text
+
+
+async def test_the_tokens_of_a_text_are_the_first_engines(demo: Running) -> None:
+    body = {"model": "auto", "prompt": EASY}
+    async with aiohttp.ClientSession() as session, session.post(f"{demo.url}/tokenize", json=body) as reply:
+        counted = await reply.json()
+
+    assert counted["count"] == len(counted["tokens"]) > 0
 
 
 async def test_the_cascade_is_nearly_as_good_as_the_large_model(demo: Running) -> None:

@@ -308,6 +308,7 @@ def metrics_and_labels() -> dict[str, set[str]]:
         metrics.observe(event, "auto")
     metrics.ended(told(STORY), status=200, elapsed_s=1.0, overhead_s=0.1)
     metrics.refused(400)
+    metrics.passed("small", "/v1/embeddings", status=200, usage=Usage(10, 0), cost=0.1)
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]

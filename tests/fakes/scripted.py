@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from aiohttp import web
 
 PROMPT_IDS = [5, 6]
+PASSED = ("/v1/embeddings", "/v1/rerank")
 Trouble = Literal[
     "none",
     "hang",
@@ -130,6 +131,8 @@ class ScriptedServer:
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/detokenize", self._detokenize)
         app.router.add_post("/v1/completions", self._complete)
+        app.router.add_post("/v1/embeddings", self._chat)
+        app.router.add_post("/v1/rerank", self._chat)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
@@ -165,6 +168,8 @@ class ScriptedServer:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if "x-request-id" in request.headers:
+            self.seen.append(body)
         if "messages" in body:
             return web.json_response({"tokens": PROMPT_IDS})
         words = body["prompt"].split(" ")
@@ -175,8 +180,10 @@ class ScriptedServer:
         tokens = (await request.json())["tokens"]
         return web.json_response({"prompt": "".join(words.get(token, "?") for token in tokens)})
 
-    async def _complete(self, request: web.Request) -> web.Response:
-        metrics = self.script.verified(await request.json())
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        if "x-request-id" in request.headers:
+            return await self._chat(request)
+        metrics = self.script.verified(await request.json())  # a probe: it asks in nobody's name
         choice = {"index": 0, "text": self.script.text, "logprobs": {}, "token_ids": self.script.token_ids}
         return web.json_response({"choices": [choice], "metrics": metrics})
 
@@ -216,10 +223,16 @@ class ScriptedServer:
         if script.trouble == "wrong-types":
             return web.json_response({"choices": [{"message": {"content": 7}, "logprobs": {"content": "no"}}]})
         if body.get("stream"):
-            return await self._stream(request, body)
+            return await (self._stream(request, body) if "messages" in body else self._stream_text(request, body))
         if script.pause_s:
             await asyncio.sleep(script.pause_s)
-        return web.json_response(self._reply(body))
+        return web.json_response(self._whole(request.path, body))
+
+    def _whole(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if path in PASSED:
+            reply = {"object": "list", "data": [{"embedding": [0.1, -2.5e-8]}], "usage": {"total_tokens": 7}}
+            return {"id": "theirs", "model": "scripted", **reply}
+        return self._reply(body) if "messages" in body else self._text_reply(body)
 
     def _reply(self, body: dict[str, Any]) -> dict[str, Any]:
         script = self.script
@@ -283,6 +296,70 @@ class ScriptedServer:
         chunk = {"id": "theirs", "object": "chat.completion.chunk", "created": 1, "model": "scripted", **part}
         await response.write(b": keep-alive\r\n\r\ndata: " + json.dumps(chunk).encode() + b"\n\n")
 
+    def _text_reply(self, body: dict[str, Any]) -> dict[str, Any]:
+        choices = [self._text(index, prompt, 0, body) for index, prompt in enumerate(prompts_of(body))]
+        usage = {"usage": self._text_usage(body)} if self.script.usage else {}
+        return {"id": "theirs", "object": "text_completion", "created": 1, "model": "scripted", "choices": choices,
+                "system_fingerprint": "fp", "metrics": self.script.verified(body), **usage}  # fmt: skip
+
+    def _text(self, index: int, prompt: Any, first: int, body: dict[str, Any], last: int | None = None) -> Any:
+        """A choice, or of a stream its words from `first` up to `last`, as vLLM words it."""
+        script = self.script
+        words, ids = script.words[first:last], script.token_ids[first:last]
+        echoed = split(prompt) if body.get("echo") and first == 0 else []
+        ended = last is None or last == len(script.words)
+        identified = bool(body.get("return_token_ids"))
+        return {
+            "index": index, "text": "".join([*echoed, *words]), "finish_reason": script.ending if ended else None,
+            "logprobs": self._text_logprobs(echoed, words, first, body), "stop_reason": None, "vllm_extra": "kept",
+            "token_ids": ids if identified else None, "prompt_token_ids": PROMPT_IDS if identified else None,
+        }  # fmt: skip
+
+    def _text_logprobs(self, echoed: list[str], words: list[str], first: int, body: dict[str, Any]) -> Any:
+        wanted = body.get("logprobs")
+        if wanted is None or not self.script.logprobs:
+            return None
+        by_id = body.get("return_tokens_as_token_ids")
+        names = [f"token_id:{100 + first + place}" if by_id else word for place, word in enumerate(words)]
+        tokens = [self._token(name, first + place, wanted + 1) for place, name in enumerate(names)]
+        alternatives = [
+            {token["token"]: token["logprob"], **{one["token"]: one["logprob"] for one in token["top_logprobs"][1:]}}
+            for token in tokens
+        ]
+        return {
+            "tokens": [*echoed, *names],
+            "token_logprobs": [*[None] * len(echoed), *(token["logprob"] for token in tokens)],
+            "top_logprobs": [*[None] * len(echoed), *alternatives],
+            "text_offset": [0] * len([*echoed, *names]),
+        }
+
+    async def _stream_text(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        script = self.script
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for place in range(len(script.words)):
+            last = place == len(script.words) - 1
+            if script.trouble == "stall" and place == 1:
+                await asyncio.sleep(3600)
+            if script.trouble == "cut-stream" and last:
+                return response
+            if script.trouble == "error-in-stream" and last:
+                await response.write(b'data: {"error": {"message": "the engine died"}}\n\n')
+                return response
+            await asyncio.sleep(script.pause_s)
+            for index, prompt in enumerate(prompts_of(body)):
+                choice = self._text(index, prompt, place, body, place + 1)
+                await self._event(response, {"object": "text_completion", "choices": [choice]})
+        if script.usage and (body.get("stream_options") or {}).get("include_usage"):
+            usage = {"usage": self._text_usage(body), "metrics": script.verified(body)}
+            await self._event(response, {"object": "text_completion", "choices": [], **usage})
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    def _text_usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        completion = len(self.script.words) * len(prompts_of(body))
+        return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion}
+
     def _logprobs(self, words: list[str], first: int, body: dict[str, Any]) -> dict[str, Any] | None:
         if not (self.script.logprobs and body.get("logprobs")):
             return None
@@ -300,6 +377,13 @@ class ScriptedServer:
         completion = len(self.script.words) * (body.get("n") or 1) - already_written(body)
         return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion,
                 "prompt_tokens_details": {"cached_tokens": 3}}  # fmt: skip
+
+
+def prompts_of(body: dict[str, Any]) -> list[Any]:
+    """The prompt of each choice of a text completion."""
+    given = body["prompt"]
+    several = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
+    return [prompt for prompt in several for _ in range(body.get("n") or 1)]
 
 
 def already_written(body: dict[str, Any]) -> int:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from models.answer import draft_of
 from models.errors import BadReply, CapabilityMiss, Misconfigured, Overloaded, Unreachable
 from models.parsing import delta_of, error_of
+from models.prompt import Prompt
 from models.sse import MAX_EVENT_BYTES, EventReader
+from server.doors.completion_answer import shown_text
 
 STREAM = (
     b': keep-alive\n\ndata: {"a": "h\xc3\xa9"}\r\n\r\nevent: x\ndata: two\ndata: lines\n\ndata:bare\n\ndata: [DONE]\n\n'
@@ -52,12 +54,10 @@ def test_streamed_tool_calls_are_put_together() -> None:
     assert choice.finish_reason == "tool_calls"
 
 
+NAMES = ["choices", "message", "delta", "logprobs", "content", "index", "x"]
 json_bytes = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["choices", "message", "delta", "logprobs", "content", "index", "x"]), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner),
     max_leaves=12,
 )
 
@@ -66,6 +66,54 @@ json_bytes = st.recursive(
 def test_any_json_is_a_delta_or_a_model_error(value) -> None:
     with contextlib.suppress(BadReply, Unreachable):
         draft_of([delta_of(json.dumps({"choices": value}).encode(), 0.0)])
+
+
+texts = st.sampled_from(["yes", "token_id:7", ""])
+numbers = st.floats() | st.none() | st.integers() | st.just("0.5")
+text_choices = st.fixed_dictionaries(
+    {"text": texts | json_bytes},
+    optional={
+        "logprobs": st.fixed_dictionaries(
+            {},
+            optional={
+                "tokens": st.lists(texts, max_size=2) | json_bytes,
+                "token_logprobs": st.lists(numbers, max_size=2) | json_bytes,
+                "top_logprobs": st.lists(st.dictionaries(texts, numbers) | json_bytes, max_size=2) | json_bytes,
+            },
+        )
+        | json_bytes,
+        "token_ids": json_bytes,
+        "prompt_token_ids": json_bytes,
+    },
+)
+
+
+@given(st.lists(text_choices, max_size=2) | json_bytes)
+def test_any_json_is_a_text_that_can_be_shown_or_a_model_error(choices) -> None:
+    prompt = Prompt({"prompt": "is it?", "logprobs": 1}, "id", form="completion")
+
+    with contextlib.suppress(BadReply, Unreachable):
+        delta = delta_of(json.dumps({"choices": choices}).encode(), 0.0, "completion")
+        draft_of([delta])
+        for choice in delta.reply.get("choices") or ():
+            shown_text(choice, prompt)
+
+
+@pytest.mark.parametrize(
+    ("reply", "tokens"),
+    [
+        ({"tokens": ["a", " b"], "token_logprobs": [None, -1.0]}, [(" b", -1.0, ())]),
+        ({"tokens": ["a"], "token_logprobs": [-1.0], "top_logprobs": [{"a": -1.0, "c": -2.0}]}, [("a", -1, (-1, -2))]),
+        ({"tokens": ["token_id:1", "token_id:2"], "token_logprobs": [-1, -2]}, [("a b", -1, ()), ("", -2, ())]),
+        ({"tokens": None, "token_logprobs": None}, []),
+    ],
+)
+def test_the_tokens_of_a_text_have_texts_that_add_up_to_it(reply, tokens) -> None:
+    (piece,) = delta_of(
+        json.dumps({"choices": [{"text": "a b", "logprobs": reply}]}).encode(), 0.0, "completion"
+    ).pieces
+
+    assert [tuple(token) for token in piece.tokens] == tokens
 
 
 @pytest.mark.parametrize(

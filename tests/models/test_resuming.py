@@ -8,12 +8,14 @@ import aiohttp
 import pytest
 from fakes.scripted import Script, ScriptedServer
 
-from models.answer import Delta, Finish, draft_of
+from models.answer import Delta, Finish, Piece, draft_of
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply
+from models.forms import FormName
 from models.pool import Pool, PoolRules
 from models.prompt import Prompt
 from models.replica import Replica
+from models.resuming import Said
 
 LIMITS = Limits(connect_s=1.0, first_token_s=0.5, idle_s=0.5, total_s=2.0)
 GREEDY: dict[str, Any] = {
@@ -95,6 +97,15 @@ async def test_what_cannot_go_on_ends_with_the_error(session, impossible: dict[s
             await ask(pool_of(session, first, second), {**GREEDY, **impossible})
 
         assert second.seen == []
+
+
+@pytest.mark.parametrize(("form", "continuation"), [("chat", "exact"), ("completion", "impossible")])
+def test_only_a_conversation_can_go_on(form: FormName, continuation: str) -> None:
+    said = Said(Prompt({"temperature": 0, "max_tokens": 10}, "id", identified=True, form=form))
+
+    said.told(Delta({"prompt_token_ids": [5, 6]}, (Piece(0, {"content": "yes"}, token_ids=(100,)),), 0.0))
+
+    assert said.continuation() == continuation
 
 
 async def test_what_the_next_server_reads_otherwise_is_not_gone_on_with(session) -> None:
