@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Literal
 
 from models.forms import FORMS, LENGTH_LIMITS, FormName, texts_of
 from models.handover.contract import KEY as DRAFT_KEY
 from models.wire import Json, JsonObject
 
 CONVERSATION_CHARACTERS = 4096
+Modality = Literal["image", "audio", "video", "file"]
+MODALITIES: dict[str, Modality] = {
+    "image_url": "image", "input_audio": "audio", "audio_url": "audio", "video_url": "video", "file": "file",
+}  # fmt: skip
 SPECULATION_REFUSES = ("min_p", "logit_bias", "logprob_token_ids")
 
 
@@ -132,6 +137,19 @@ class Prompt:
         """The answer as the client predicts it (OpenAI's `prediction`)."""
         prediction = self.fields.get("prediction")
         return texts_of(prediction.get("content")) if isinstance(prediction, dict) else None
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """What the messages hold beside text."""
+        messages = self.fields.get("messages")
+        contents = (
+            [message.get("content") for message in messages if isinstance(message, dict)]
+            if isinstance(messages, list)
+            else []
+        )
+        parts = [part for content in contents if isinstance(content, list) for part in content]
+        kinds = {part.get("type") for part in parts if isinstance(part, dict)}
+        return frozenset(modality for kind, modality in MODALITIES.items() if kind in kinds)
 
     @property
     def conversation(self) -> bytes:

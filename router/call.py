@@ -8,24 +8,29 @@ from dataclasses import dataclass
 from models.answer import Delta, Finish, Speculation, Usage, WentOn
 from models.errors import ModelError, TimedOut
 from models.model import Model
-from models.prompt import Prompt
+from models.prompt import MODALITIES, Modality, Prompt
 from models.wire import Json
 from router.events import Began, Called, Event
 from router.money import Price
 
 CHARACTERS_PER_TOKEN = 4
-MEDIA = {"image_url", "input_audio", "audio_url", "video_url", "file"}
 
 Observe = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One step of a cascade: a model, its name here, and what its tokens cost."""
+    """One step of a cascade: a model, its name here, what its tokens cost, and what it understands beside text; None
+    where that is for its servers to say."""
 
     name: str
     model: Model
     price: Price
+    modalities: frozenset[Modality] | None = None
+
+    def lacks(self, prompt: Prompt) -> Modality | None:
+        """What the prompt holds that the model is known not to understand."""
+        return None if self.modalities is None else next(iter(sorted(prompt.modalities - self.modalities)), None)
 
 
 async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
@@ -117,6 +122,6 @@ def characters(value: Json) -> int:
         case list():
             return sum(map(characters, value))
         case dict():
-            return sum(characters(inner) for name, inner in value.items() if name not in MEDIA)
+            return sum(characters(inner) for name, inner in value.items() if name not in MODALITIES)
         case _:
             return 0

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import get_args
 
 from models.answer import Delta, Finish, draft_of
-from models.errors import FailureReason, ModelError, Overloaded
+from models.errors import CapabilityMiss, FailureReason, ModelError, Overloaded
 from models.prompt import Handover, Prompt
 from models.resuming import is_opening
 from router.call import Observe, Tier, metered
@@ -82,6 +82,9 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
         asking = prompt.handing_over(await drafted(cascade, prompt, observe))
     else:
         for tier, following in pairwise(cascade.tiers):
+            if tier.lacks(prompt) is not None:
+                go_up(cascade, tier, following, "capability", observe)
+                continue
             drafting = Drafting(tier, asking, policy, observe)
             async with aclosing(parts_of(cascade, drafting, tier, prompt)) as parts:
                 async for part in parts:
@@ -139,8 +142,11 @@ def go_up(cascade: Cascade, tier: Tier, following: Tier, reason: EscalationReaso
 
 
 async def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
-    """The final tier's deltas as they come, and its finish; an answer that it goes on with has been opened already."""
+    """The final tier's deltas as they come, and its finish; an answer that it goes on with has been opened already.
+    Raises a ModelError."""
     try:
+        if (lacked := tier.lacks(prompt)) is not None:
+            raise CapabilityMiss(f"messages: the model takes no {lacked}", param="messages")
         async with aclosing(metered(tier, prompt, observe)) as answered:
             async for part in answered:
                 if prompt.prefix is None or isinstance(part, Finish) or not is_opening(part):

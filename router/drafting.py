@@ -54,10 +54,12 @@ class Drafting:
         """The draft as its gate and holdback let it out, while it is being written; to a client that does not stream,
         in one piece at the end. Raises a ModelError where the drafter fails in an answer that it alone may finish."""
         stream = Stream(gate, self._policy, self._prompt)
-        async with aclosing(self._written(stream)) as parts:
-            async for part in parts:
-                yield part
-        self._done(stream.tokens, shown=stream.shown_tokens)
+        try:
+            async with aclosing(self._written(stream)) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            self._done(stream.tokens, shown=stream.shown_tokens)
         if isinstance(self.verdict, GoUp):
             self._leave(stream)
             return

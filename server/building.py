@@ -64,7 +64,8 @@ def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
 
 def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
     """A tier as cascades see it."""
-    return Tier(name, pool, Price(tier.price.input, tier.price.output))
+    modalities = None if tier.modalities is None else frozenset(tier.modalities)
+    return Tier(name, pool, Price(tier.price.input, tier.price.output), modalities)
 
 
 def cascade_of(name: str, cascade: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:

@@ -36,15 +36,18 @@ async def gateway() -> AsyncIterator[GatewayStarter]:
 
         async def start(
             *, small: Script, large: Script, server: dict[str, object] | None = None,
-            limits: dict[str, float] | None = None, **cascade: object,
+            limits: dict[str, float] | None = None, modalities: dict[str, list[str]] | None = None, **cascade: object,
         ) -> Gateway:  # fmt: skip
             servers = [await stack.enter_async_context(ScriptedServer(script)) for script in (small, large)]
             tier = {"model": "scripted", "limits": limits or {}}
+            kinds = modalities or {}
+            small_tier = {"price": {"input": 1.0, "output": 2.0}, "modalities": kinds.get("small")}
+            large_tier = {"price": {"input": 10.0, "output": 20.0}, "modalities": kinds.get("large")}
             settings = Settings.model_validate(
                 {
                     "tiers": {
-                        "small": {**tier, "price": {"input": 1.0, "output": 2.0}, "urls": [servers[0].url]},
-                        "large": {**tier, "price": {"input": 10.0, "output": 20.0}, "urls": [servers[1].url]},
+                        "small": {**tier, **small_tier, "urls": [servers[0].url]},
+                        "large": {**tier, **large_tier, "urls": [servers[1].url]},
                     },
                     "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5, **cascade}},
                     "server": server or {},

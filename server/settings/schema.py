@@ -18,6 +18,7 @@ from pydantic import (
 
 from models.endpoint import Dialect
 from models.launcher.program import EngineKind, Flag
+from models.prompt import Modality
 from models.resuming import OnBrokenStream
 from router.events import CheckReason, Mode
 from router.gate import Gate, OnDoubt, gate_of
@@ -106,6 +107,7 @@ class TierSettings(Section):
     engine: EngineSettings | None = None
     api_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     dialect: Dialect = "vllm"
+    modalities: Annotated[tuple[Modality, ...], BeforeValidator(frozen)] | None = None
     limits: LimitSettings = LimitSettings()
     on_broken_stream: OnBrokenStream = "resume"
     saturation_tokens: Annotated[int, Field(ge=1)] = 256

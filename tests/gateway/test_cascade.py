@@ -242,3 +242,29 @@ async def usage_of(cascade, stream: bool):
         model="auto", messages=MESSAGES, stream=True, stream_options={"include_usage": True})]  # fmt: skip
     assert chunks[-1].choices == []
     return chunks[-1].usage
+
+
+PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]
+
+
+async def test_a_tier_without_the_modality_is_skipped(gateway) -> None:
+    cascade = await gateway(small=Script("yes"), large=Script("a cat"), modalities={"small": []})
+
+    raw = await cascade.client.chat.completions.with_raw_response.create(model="auto", messages=PICTURE)
+
+    assert raw.parse().choices[0].message.content == "a cat"
+    assert raw.headers["x-smallfirst-reason"] == "capability"
+    assert cascade.small.seen == []
+    assert cascade.large.seen[0]["messages"] == PICTURE
+
+
+@pytest.mark.parametrize("model", ["auto", "large"])
+async def test_a_final_tier_without_the_modality_refuses_by_name(gateway, model: str) -> None:
+    cascade = await gateway(small=Script(p=0.1), large=Script(), modalities={"large": ["audio"]})
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        await cascade.client.chat.completions.create(model=model, messages=PICTURE)
+
+    assert "image" in str(refused.value)
+    assert refused.value.param == "messages"
+    assert cascade.large.seen == []
