@@ -24,6 +24,7 @@ from models.picking import Candidate, pick, useful, worth_it
 from models.prompt import Prompt
 from models.replica import Replica
 from models.resuming import OnBrokenStream, Said
+from models.wire import JsonObject
 
 ANOTHER_MAY_DO_BETTER = (BadReply, Misconfigured, Overloaded, TimedOut, Unreachable)
 MAX_TRIES = 2
@@ -186,6 +187,17 @@ class Pool:
             found = ()
         had = [replica.endpoint for replica in self.replicas if replica.endpoint.url == endpoint.url]
         return found or had
+
+    async def count_tokens(self, fields: JsonObject) -> int | None:
+        """As `Replica.count_tokens`, by the first server that can be asked and does not fail."""
+        failed: ModelError = Unreachable("no server of the tier is to be asked just now: all of them failed or sleep")
+        for replica in self.replicas:
+            if replica.may_be_asked:
+                try:
+                    return await replica.count_tokens(fields)
+                except ANOTHER_MAY_DO_BETTER as error:
+                    failed = error
+        raise failed
 
 
 async def probe_forever(replica: Replica) -> None:

@@ -52,6 +52,10 @@ class Door:
         status, received = await self._asked("POST", path, orjson.dumps(body), within_s or self.timeout_s)
         return received if status == OK else None
 
+    async def posted(self, path: str, body: JsonObject, *, within_s: float) -> tuple[int, bytes]:
+        """The status and the body of any answer. Raises as `get`."""
+        return await self._asked("POST", path, orjson.dumps(body), within_s)
+
     async def list_models(self, *, within_s: float) -> tuple[int, bytes]:
         """The status and the list of models. Raises as `get`."""
         return await self._asked("GET", "/v1/models", None, within_s)

@@ -13,15 +13,26 @@ from models.answer import Delta, Finish
 from models.breaker import Breaker, Ticket
 from models.calling import Caller
 from models.endpoint import Endpoint, Limits
-from models.errors import CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded
+from models.errors import (
+    BadReply,
+    CapabilityMiss,
+    Misconfigured,
+    ModelError,
+    NoConnection,
+    Overloaded,
+    TimedOut,
+    Unreachable,
+)
 from models.handover.contract import MAX_DRAFT_TOKENS
-from models.probing import Door, find_abilities, find_load, text_of, tokens_of, with_models
+from models.parsing import error_of
+from models.probing import OK, Door, find_abilities, find_load, text_of, tokens_of, with_models
 from models.prompt import Prompt
 from models.resuming import Said
 from models.wire import JsonObject
 
 PROBE_S = 10.0
 TOKENIZE_S = 1.0
+COUNT_S = 10.0
 DETOKENIZE_S = 5.0
 FULL_S = 1
 LONGEST_FULL_S = 30
@@ -167,3 +178,22 @@ class Replica:
             return tokens_of(await self._door.post("/tokenize", body, within_s=TOKENIZE_S))[:MAX_DRAFT_TOKENS]
         except (aiohttp.ClientError, TimeoutError):
             return ()
+
+    async def count_tokens(self, fields: JsonObject) -> int | None:
+        """How many tokens a conversation is, in the fields of vLLM's /tokenize; None where the server has no such
+        thing. Raises a ModelError."""
+        if self.endpoint.dialect != "vllm":
+            return None
+        body: JsonObject = {**fields, "model": self.endpoint.model}
+        try:
+            status, received = await self._door.posted("/tokenize", body, within_s=COUNT_S)
+        except TimeoutError as late:
+            raise TimedOut(f"{self.endpoint.name} took longer than {COUNT_S:g} s") from late
+        except aiohttp.ClientError as failed:
+            raise Unreachable(f"{self.endpoint.name}: {type(failed).__name__}") from failed
+        if status != OK:
+            raise error_of(status, received, None)
+        tokens = len(tokens_of(received))
+        if not tokens:
+            raise BadReply(f"{self.endpoint.name} counted no tokens")
+        return tokens

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
@@ -16,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from models.errors import ModelError
 from models.wire import JsonObject
 from router.cascade import Cascade
 from server.answering import Answer, Order
@@ -23,7 +25,10 @@ from server.building import Served, build, new_session
 from server.doors.chat import CHAT
 from server.doors.controls import Controls
 from server.doors.door import Arrival, Asked, Door
-from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
+from server.doors.messages import MESSAGES
+from server.doors.messages_count import COUNT_PATH, counted, read_count
+from server.errors import INTERNAL, Problem, RequestError, openai_error, problem_of, status_problem
+from server.headers import id_headers
 from server.metrics import Metrics
 from server.pools import pool_card, watched
 from server.readiness import Readiness
@@ -31,7 +36,7 @@ from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
-DOORS = (CHAT,)
+DOORS = (CHAT, MESSAGES)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -44,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = Metrics()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
+    app.add_api_route(COUNT_PATH, count_tokens, methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
@@ -51,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", metrics, methods=["GET"])
     app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(ModelError, not_answered)
     app.add_exception_handler(ClientDisconnect, nobody_there)
     app.add_exception_handler(HTTPException, not_routed)
     app.add_exception_handler(Exception, failed)
@@ -118,6 +125,19 @@ def controlled(cascade: Cascade, controls: Controls) -> Cascade:
             param="smallfirst.threshold",
         )
     return cascade.with_threshold(controls.threshold)
+
+
+async def count_tokens(request: Request) -> JSONResponse:
+    """How many tokens a conversation is to the first tier that can tell."""
+    settings: Settings = request.app.state.settings
+    served: Served = request.app.state.served
+    refuse_strangers(request)
+    model, fields = read_count(await read_body(request, settings.server))
+    cascade = served.find(model)
+    if cascade is None:
+        raise unknown_model(model, served)
+    tokens = await counted(fields, [served.pools[tier.name] for tier in cascade.tiers])
+    return JSONResponse({"input_tokens": tokens}, headers=id_headers(request_id_of(request)))
 
 
 async def list_models(request: Request) -> JSONResponse:
@@ -218,6 +238,11 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
     return problem_reply(request, error.problem if isinstance(error, RequestError) else INTERNAL)
 
 
+async def not_answered(request: Request, error: Exception) -> JSONResponse:
+    """A model that failed outside of a cascade."""
+    return problem_reply(request, problem_of(error) if isinstance(error, ModelError) else INTERNAL)
+
+
 async def not_routed(request: Request, error: Exception) -> JSONResponse:
     """An unknown path or method, in OpenAI's shape."""
     if not isinstance(error, HTTPException):
@@ -244,5 +269,7 @@ def problem_reply(request: Request, problem: Problem) -> JSONResponse:
     metrics.refused(problem.status)
     field = (problem.param or "").partition(".")[0]  # deeper names are the client's own words
     log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
-    error_body = next((door.error_body for door in DOORS if door.path == request.url.path), openai_error)
-    return JSONResponse(error_body(problem), problem.status, {**problem.headers, "x-request-id": request_id})
+    path = f"{request.url.path}/"
+    error_body = next((door.error_body for door in DOORS if path.startswith(f"{door.path}/")), openai_error)
+    body = error_body(replace(problem, request_id=request_id))
+    return JSONResponse(body, problem.status, {**problem.headers, **id_headers(request_id)})
