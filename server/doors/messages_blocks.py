@@ -46,7 +46,7 @@ class ToolResult(Block):
     """What came of it."""
 
     tool_use_id: str
-    content: Annotated[Blocks, Field(default_factory=list)]
+    content: Blocks = Field(default_factory=list)
     is_error: bool | None = None
     toolset_name: NotServed = None
 

@@ -65,4 +65,4 @@ def as_blocks(content: object) -> object:
 
 
 NotServed = Annotated[None, BeforeValidator(not_served)]
-Blocks = Annotated[list[Object], BeforeValidator(as_blocks), Field(fail_fast=True)]
+Blocks = Annotated[list[Object], Field(fail_fast=True), BeforeValidator(as_blocks)]

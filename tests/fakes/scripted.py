@@ -25,6 +25,7 @@ class Script:
     ps: tuple[float, ...] = ()
     reasoning: str = ""
     finish_reason: str = "stop"
+    stop_reason: str | None = None
     logprobs: bool = True
     degenerate: bool = False
     usage: bool = True
@@ -97,11 +98,13 @@ def pieces_of(index: int, call: dict[str, Any]) -> list[tuple[dict[str, Any], st
 
 
 class ScriptedServer:
-    """Serves a script; `seen` holds the bodies it got, `left` counts the clients that went before the end."""
+    """Serves a script; `seen` holds the bodies it got, `counted` those of conversations whose tokens it counted, `left`
+    counts the clients that went before the end."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.seen: list[dict[str, Any]] = []
+        self.counted: list[dict[str, Any]] = []
         self.left = 0
         self.running = 0
         self.url = ""
@@ -147,7 +150,12 @@ class ScriptedServer:
         )
 
     async def _tokenize(self, request: web.Request) -> web.Response:
-        words = (await request.json())["prompt"].split(" ")
+        body = await request.json()
+        if "messages" in body:
+            self.counted.append(body)
+            if self.script.status != 200:
+                return web.json_response({"error": {"message": "too odd"}}, status=self.script.status)
+        words = body["prompt"].split(" ") if "prompt" in body else json.dumps(body["messages"]).split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
@@ -208,7 +216,7 @@ class ScriptedServer:
         if script.tool_calls:
             message |= {"content": None, "tool_calls": script.tool_calls}
         choices = [
-            {"index": index, "message": message, "finish_reason": script.ending, "stop_reason": None,
+            {"index": index, "message": message, "finish_reason": script.ending, "stop_reason": script.stop_reason,
              "logprobs": self._logprobs(script.words, 0, body), "token_ids": script.token_ids}
             for index in range(body.get("n") or 1)
         ]  # fmt: skip
@@ -253,6 +261,8 @@ class ScriptedServer:
         logprobs: dict[str, Any] | None, finish_reason: str | None, *, token_id: int | None = None, **top: Any,
     ) -> None:  # fmt: skip
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        if finish_reason:
+            choice["stop_reason"] = self.script.stop_reason
         if body.get("return_token_ids"):
             choice["token_ids"] = [] if token_id is None else [token_id]
         await self._event(response, {"choices": [choice], **top})
