@@ -215,7 +215,8 @@ async def test_the_system_prompt_is_the_first_message(gateway, connect: Connect,
 @pytest.mark.parametrize(
     ("fields", "sent"),
     [
-        ({"extra_body": {"temperature": 0.5, "top_p": 0.9, "top_k": 5}}, {"temperature": 0.5, "top_p": 0.9, "top_k": 5}),
+        ({"extra_body": {"temperature": 0.5, "top_p": 0.9, "top_k": 5}},
+         {"temperature": 0.5, "top_p": 0.9, "top_k": 5}),
         ({"stop_sequences": ["x"]}, {"stop": ["x"]}),
         ({"metadata": {"user_id": "u"}}, {"user": "u"}),
         ({"service_tier": "auto"}, {}),

@@ -59,7 +59,7 @@ def test_a_call_that_is_cut_is_the_same_both_ways(written: str, ending: str, sto
 
 def whole(answer: dict[str, Any]) -> dict[str, Any]:
     """The message in one piece."""
-    calls = [{"id": given, "function": {"name": name, "arguments": text}} for name, text, given in answer["calls"]]
+    calls = [{"id": call_id, "function": {"name": name, "arguments": text}} for name, text, call_id in answer["calls"]]
     texts = {name: answer.get(name) for name in ("content", "reasoning", "refusal")}
     reply = delta({"message": {**texts, "tool_calls": calls}, **ending_of(answer)})
     message = orjson.loads(writer().whole(reply, finish_of(reply.reply, streamed=False), outcome()))
@@ -83,8 +83,10 @@ def folded(answer: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
 
 
 def plain(message: Any) -> dict[str, Any]:
-    """What a message holds, as JSON."""
-    return orjson.loads(orjson.dumps(message.to_dict()))
+    """What a message holds, as JSON; less a field that the client itself adds in streams."""
+    fields: dict[str, Any] = orjson.loads(orjson.dumps(message.to_dict()))
+    assert fields.pop("stop_details", None) is None
+    return fields
 
 
 def pieces_of(answer: dict[str, Any], data: st.DataObject) -> list[dict[str, Any]]:
@@ -92,9 +94,9 @@ def pieces_of(answer: dict[str, Any], data: st.DataObject) -> list[dict[str, Any
     pieces: list[dict[str, Any]] = [
         {name: part} for name in ("reasoning", "content", "refusal") for part in cut(answer.get(name) or "", data)
     ]
-    for index, (name, text, given) in enumerate(answer["calls"]):
+    for index, (name, text, call_id) in enumerate(answer["calls"]):
         first, *rest = cut(text, data) or [""]
-        opening = {"index": index, "id": given, "type": "function", "function": {"name": name, "arguments": first}}
+        opening = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": first}}
         pieces.append({"tool_calls": [opening]})
         pieces += [{"tool_calls": [{"index": index, "function": {"arguments": part}}]} for part in rest]
     silent = data.draw(st.lists(st.integers(0, len(pieces)), max_size=2))
