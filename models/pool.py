@@ -125,6 +125,11 @@ class Pool:
     @property
     def goes_on(self) -> bool:
         """Whether its servers can go on after another model's words."""
+        return self.speaks_vllm
+
+    @property
+    def speaks_vllm(self) -> bool:
+        """Whether its servers have what vLLM has beyond OpenAI's API."""
         return all(endpoint.dialect == "vllm" for endpoint in self._endpoints)
 
     def _identified(self, prompt: Prompt) -> Prompt:

@@ -42,6 +42,7 @@ class WireToolCall(TypedDict, total=False):
     """A tool call, or a piece of one; `index` says which call a streamed piece belongs to."""
 
     index: int
+    id: str | None
     function: WireFunction
 
 
@@ -64,6 +65,7 @@ class WireChoice(TypedDict, total=False):
     delta: WireMessage
     logprobs: WireLogprobs | None
     finish_reason: str | None
+    stop_reason: str | int | None
     token_ids: list[int] | None
     prompt_token_ids: list[int] | None
 

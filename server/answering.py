@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from starlette.responses import JSONResponse, Response
@@ -65,6 +65,7 @@ class Answer(Response):
         problem = await self._problem(send)
         if problem is None:
             return
+        problem = replace(problem, request_id=self._order.asked.prompt.request_id)
         self._status = problem.status
         if self._begun:
             # A client that does not read gets no last word: the server closes the connection.

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
@@ -16,14 +17,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from models.errors import ModelError
 from models.wire import JsonObject
 from server.answering import Answer, Order
 from server.building import Served, build, new_session
 from server.doors.chat import CHAT
 from server.doors.completion import COMPLETION
 from server.doors.door import Arrival, Door
+from server.doors.messages import MESSAGES
+from server.doors.messages_count import COUNT_PATH, counted, read_count
 from server.doors.responses import RESPONSES, not_stored
-from server.errors import INTERNAL, Problem, RequestError, openai_error, status_problem
+from server.errors import INTERNAL, Problem, RequestError, openai_error, problem_of, status_problem
+from server.headers import id_headers
 from server.metrics import Metrics
 from server.passing import ENDPOINTS, Errand, Passage, read_passed, tier_of
 from server.pools import pool_card, watched
@@ -33,7 +38,7 @@ from server.settings.schema import ServerSettings, Settings, is_loopback
 
 log = structlog.get_logger()
 
-DOORS = (CHAT, COMPLETION, RESPONSES)
+DOORS = (CHAT, COMPLETION, RESPONSES, MESSAGES)
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -51,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
     for path in ENDPOINTS:
         app.add_api_route(path, passing(path), methods=["POST"])
+    app.add_api_route(COUNT_PATH, count_tokens, methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
@@ -58,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", metrics, methods=["GET"])
     app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(ModelError, not_answered)
     app.add_exception_handler(ClientDisconnect, nobody_there)
     app.add_exception_handler(HTTPException, not_routed)
     app.add_exception_handler(Exception, failed)
@@ -107,6 +114,18 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
         return Passage(errand, request.app.state.metrics)
 
     return passed
+
+
+async def count_tokens(request: Request) -> JSONResponse:
+    """How many tokens a conversation is to the first tier that can tell."""
+    settings: Settings = request.app.state.settings
+    served: Served = request.app.state.served
+    refuse_strangers(request)
+    request_id = request_id_of(request)
+    model, fields = read_count(await read_body(request, settings.server))
+    tiers = found(model, served).tiers
+    tokens = await counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
+    return JSONResponse({"input_tokens": tokens}, headers=id_headers(request_id))
 
 
 async def list_models(request: Request) -> JSONResponse:
@@ -207,6 +226,11 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
     return problem_reply(request, error.problem if isinstance(error, RequestError) else INTERNAL)
 
 
+async def not_answered(request: Request, error: Exception) -> JSONResponse:
+    """A model that failed outside of a cascade."""
+    return problem_reply(request, problem_of(error) if isinstance(error, ModelError) else INTERNAL)
+
+
 async def not_routed(request: Request, error: Exception) -> JSONResponse:
     """An unknown path or method, in OpenAI's shape."""
     if not isinstance(error, HTTPException):
@@ -233,5 +257,7 @@ def problem_reply(request: Request, problem: Problem) -> JSONResponse:
     metrics.refused(problem.status)
     field = (problem.param or "").partition(".")[0]  # deeper names are the client's own words
     log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
-    error_body = next((door.error_body for door in DOORS if door.path == request.url.path), openai_error)
-    return JSONResponse(error_body(problem), problem.status, {**problem.headers, "x-request-id": request_id})
+    path = f"{request.url.path}/"
+    error_body = next((door.error_body for door in DOORS if path.startswith(f"{door.path}/")), openai_error)
+    body = error_body(replace(problem, request_id=request_id))
+    return JSONResponse(body, problem.status, {**problem.headers, **id_headers(request_id)})

@@ -26,6 +26,7 @@ class Problem:
     code: str | None = None
     param: str | None = None
     retry_after_s: int | None = None
+    request_id: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:

@@ -5,13 +5,18 @@ from router.outcome import Outcome
 PREFIX = "x-smallfirst-"
 
 
+def id_headers(request_id: str) -> dict[str, str]:
+    """The request's id, under the names by which OpenAI's and Anthropic's clients know it."""
+    return {"x-request-id": request_id, "request-id": request_id}
+
+
 def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) -> dict[str, str]:
     """What is known of a request when its answer begins.
 
     `-overhead-ms` is the gateway's own time until then: all that was not spent waiting for a model.
     """
     headers = {
-        "x-request-id": request_id,
+        **id_headers(request_id),
         PREFIX + "cascade": outcome.cascade.name,
         PREFIX + "tier": outcome.tier,
         PREFIX + "mode": outcome.cascade.policy.mode,

@@ -37,6 +37,7 @@ class Script:
     ps: tuple[float, ...] = ()
     reasoning: str = ""
     finish_reason: str = "stop"
+    stop_reason: str | None = None
     logprobs: bool = True
     degenerate: bool = False
     usage: bool = True
@@ -115,11 +116,13 @@ def pieces_of(index: int, call: dict[str, Any]) -> list[tuple[dict[str, Any], st
 
 
 class ScriptedServer:
-    """Serves a script; `seen` holds the bodies it got, `left` counts the clients that went before the end."""
+    """Serves a script; `seen` holds the bodies it got, `counted` those of conversations whose tokens it counted, `left`
+    counts the clients that went before the end."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.seen: list[dict[str, Any]] = []
+        self.counted: list[dict[str, Any]] = []
         self.left = 0
         self.running = 0
         self.url = ""
@@ -169,9 +172,11 @@ class ScriptedServer:
     async def _tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()
         if "x-request-id" in request.headers:
-            self.seen.append(body)
+            (self.counted if "messages" in body else self.seen).append(body)
+            if self.script.status != 200:
+                return web.json_response({"error": {"message": "too odd"}}, status=self.script.status)
         if "messages" in body:
-            return web.json_response({"tokens": PROMPT_IDS})
+            return web.json_response({"tokens": PROMPT_IDS * len(body["messages"])})
         words = body["prompt"].split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
 
@@ -242,7 +247,7 @@ class ScriptedServer:
         if script.tool_calls:
             message |= {"content": None, "tool_calls": script.tool_calls}
         choices = [
-            {"index": index, "message": message, "finish_reason": script.ending, "stop_reason": None,
+            {"index": index, "message": message, "finish_reason": script.ending, "stop_reason": script.stop_reason,
              "logprobs": self._logprobs(script.words, 0, body), "token_ids": script.token_ids}
             for index in range(body.get("n") or 1)
         ]  # fmt: skip
@@ -287,6 +292,8 @@ class ScriptedServer:
         logprobs: dict[str, Any] | None, finish_reason: str | None, *, token_id: int | None = None, **top: Any,
     ) -> None:  # fmt: skip
         choice = {"delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        if finish_reason:
+            choice["stop_reason"] = self.script.stop_reason
         if body.get("return_token_ids"):
             choice["token_ids"] = [] if token_id is None else [token_id]
         for index in range(body.get("n") or 1):

@@ -1,0 +1,136 @@
+"""A whole answer in Anthropic's form, and what a stream says at its end: why it stopped, and what it took."""
+
+from dataclasses import dataclass
+
+from pydantic_core import from_json
+
+from models.answer import Delta, Finish
+from models.errors import BadReply
+from models.prompt import Prompt
+from models.wire import Json, JsonObject, WireReply
+from router.outcome import Outcome
+from server.bill import bill, usage_of
+from server.doors.events import written
+from server.doors.messages_said import Said, said_in
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What every part of one answer says: whose it is, and which model was asked for."""
+
+    request_id: str
+    model: str
+    prompt: Prompt
+
+    def message(self, content: list[Json], ending: "Ending", usage: JsonObject) -> JsonObject:
+        """A message; at a stream's beginning an empty one."""
+        return {
+            "id": f"msg_{self.request_id}",
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": content,
+            "stop_reason": ending.reason,
+            "stop_sequence": ending.sequence,
+            "usage": usage,
+        }
+
+    def call_id(self, said: Said) -> str:
+        """The model's own id of a call, or one of ours where it gave none."""
+        return said.id or f"toolu_{self.request_id}_{said.call}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why an answer ended, in Anthropic's words; None where the server's word is none that they have one for."""
+
+    reason: str | None = None
+    sequence: str | None = None
+
+
+STOPPED = ("stop", "tool_calls", "function_call")
+OTHERWISE = {"length": "max_tokens", "content_filter": "refusal"}
+
+
+def whole_message(named: Named, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
+    """The body of an answer in one piece. Raises BadReply."""
+    said = list(said_in(delta.pieces[0].message)) if delta.pieces else []
+    refused = bool(delta.pieces and delta.pieces[0].message.get("refusal"))
+    ending = ending_of(delta.reply, arguments_of(said), refused=refused)
+    usage = {**tokens_of(finish, outcome, named.prompt), "smallfirst": bill(outcome)}
+    return written(named.message([block_of(each, named) for each in said], ending, usage))
+
+
+def block_of(said: Said, named: Named) -> JsonObject:
+    """A whole block. Raises BadReply."""
+    match said.kind:
+        case "thinking":
+            return {"type": "thinking", "thinking": said.text, "signature": ""}
+        case "text":
+            return {"type": "text", "text": said.text}
+        case "tool_use":
+            return {"type": "tool_use", "id": named.call_id(said), "name": said.name, "input": input_of(said.text)}
+
+
+def input_of(arguments: str) -> JsonObject:
+    """A call's arguments, as far as they were written. Raises BadReply where they are no JSON object."""
+    try:
+        written_so_far = from_json(arguments or "{}", allow_partial=True)
+    except ValueError as wrong:
+        raise BadReply("the model called a tool with something that is no JSON") from wrong
+    if not isinstance(written_so_far, dict):
+        raise BadReply("the model called a tool with something that is no JSON object")
+    return written_so_far
+
+
+def arguments_of(said: list[Said]) -> str | None:
+    """What the last call was called with; None where no tool was called."""
+    return next((each.text for each in reversed(said) if each.kind == "tool_use"), None)
+
+
+def ending_of(reply: WireReply, last_arguments: str | None, *, refused: bool) -> Ending:
+    """Why it stopped. A call that a stop sequence cut short must not be made, one that is whole may."""
+    choice = (reply.get("choices") or [{}])[0]
+    reason, stop = choice.get("finish_reason"), choice.get("stop_reason")
+    if refused:
+        return Ending("refusal")
+    if reason not in STOPPED:
+        return Ending(OTHERWISE.get(reason or ""))
+    is_whole = last_arguments is not None and is_json(last_arguments)
+    if isinstance(stop, str) and not is_whole:
+        return Ending("stop_sequence", stop)
+    return Ending("end_turn" if last_arguments is None else "tool_use")
+
+
+def is_json(text: str) -> bool:
+    """Whether arguments are whole; a call without any is."""
+    try:
+        from_json(text or "{}")
+    except ValueError:
+        return False
+    return True
+
+
+def tokens_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> JsonObject:
+    """The answer's tokens: Anthropic counts those of the prompt that were cached apart."""
+    usage = usage_of(finish, outcome, prompt)
+    read, made = counted(usage, "prompt_tokens_details", "cached_tokens", "created_cache_tokens")
+    (thinking,) = counted(usage, "completion_tokens_details", "reasoning_tokens")
+    tokens: JsonObject = {
+        "input_tokens": max(0, whole_number(usage.get("prompt_tokens")) - read - made),
+        "output_tokens": whole_number(usage.get("completion_tokens")),
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": made,
+    }
+    return {**tokens, "output_tokens_details": {"thinking_tokens": thinking}} if thinking else tokens
+
+
+def counted(usage: dict[str, object], group: str, *names: str) -> list[int]:
+    """Counts within a report of a server's, which may hold anything."""
+    details = usage.get(group)
+    return [whole_number(details.get(name)) if isinstance(details, dict) else 0 for name in names]
+
+
+def whole_number(count: object) -> int:
+    """The count, if it is one."""
+    return max(0, count) if isinstance(count, int) else 0
