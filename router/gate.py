@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import orjson
 
@@ -66,13 +66,20 @@ def gate_of(written: bytes) -> Gate:
     """The gate in the file that `smallfirst gate fit` wrote. Raises ValueError where it is none."""
     try:
         said = orjson.loads(written)
-        if said["kind"] != KIND:
-            raise ValueError(f"{said['kind']!r} is no gate")
         curves = {int(size): Curve(float(curve["slope"]), float(curve["intercept"]))
                   for size, curve in said["curves"].items()}  # fmt: skip
-        return Gate(str(said["model"]), said["scorer"], float(said["threshold"]), int(said["answers"]), curves)
+        gate = Gate(str(said["model"]), said["scorer"], float(said["threshold"]), int(said["answers"]), curves)
+        if said["kind"] != KIND or gate.scorer not in get_args(ScorerName) or not all(map(is_sane, curves.items())):
+            raise ValueError("it says other things")
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as wrong:
         raise ValueError(f"no gate that `smallfirst gate fit` wrote ({type(wrong).__name__})") from wrong
+    return gate
+
+
+def is_sane(sized: tuple[int, Curve]) -> bool:
+    """Whether a curve is of one token at least, and of numbers."""
+    size, curve = sized
+    return size >= 1 and math.isfinite(curve.slope) and math.isfinite(curve.intercept)
 
 
 def written(gate: Gate) -> bytes:
