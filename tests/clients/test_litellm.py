@@ -5,6 +5,7 @@ import json
 
 import litellm
 import pytest
+from fakes.live import BETTER, live_cascade
 from fakes.obliging import obliging
 from fakes.scripted import Script
 from fakes.waiting import until
@@ -142,3 +143,14 @@ def tier_of(reply) -> str:
 def asked(cascade) -> tuple[int, int]:
     """How often each model was."""
     return len(cascade.small.seen), len(cascade.large.seen)
+
+
+async def test_a_stream_whose_writer_changes_in_the_middle(gateway) -> None:
+    cascade = await live_cascade(gateway)
+
+    stream = await litellm.acompletion(
+        model="openai/auto", api_base=f"{cascade.url}/v1", api_key="none", messages=ASKING, stream=True
+    )
+
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == BETTER
+    assert len(cascade.large.seen) == 1

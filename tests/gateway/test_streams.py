@@ -8,27 +8,11 @@ from typing import Any
 import aiohttp
 import openai
 import pytest
-from fakes.pools import metrics_of, probed
-from fakes.scripted import Script
+from fakes.live import BETTER, DOUBTS, DRAFT, LARGE, SURE, live_cascade
+from fakes.pools import metrics_of
 from fakes.waiting import until
 
-from router.gate import Curve, Gate
-
-GATE = Gate("scripted", "min-logprob", 0.5, 1000, {2: Curve(1.0, 0.0), 4: Curve(1.0, 0.0)})
-LIVE: dict[str, Any] = {"on_doubt": "continue", "gate": GATE, "gate_tokens": 2, "holdback_tokens": 2}
-DRAFT = "one two three four five six seven eight"
-BETTER = "one two three four FIVE SIX SEVEN EIGHT"
-SURE = Script(DRAFT)
-DOUBTS = Script(DRAFT, ps=(0.99, 0.99, 0.99, 0.99, 0.99, 0.2))  # the sixth word
-LARGE = Script(BETTER, speculation="handover")
 ASK: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "count"}], "stream": True}
-
-
-async def cascade_of(gateway, small: Script, large: Script = LARGE, **stream: Any):
-    """A gateway whose streams open after two tokens, and which knows its servers."""
-    cascade = await gateway(small=small, large=large, scorer="min-logprob", stream={**LIVE, **stream})
-    await probed(cascade.url)
-    return cascade
 
 
 async def chunks_of(url: str, **fields: Any) -> list[dict[str, Any]]:
@@ -58,7 +42,7 @@ async def metric(url: str, name: str) -> float:
 
 
 async def test_a_stream_opens_at_its_gate_while_the_draft_is_being_written(gateway) -> None:
-    cascade = await cascade_of(gateway, replace(SURE, trouble="stall-late"))
+    cascade = await live_cascade(gateway, replace(SURE, trouble="stall-late"))
 
     stream = await cascade.client.chat.completions.create(**ASK)
     async with stream, asyncio.timeout(5):
@@ -72,7 +56,7 @@ async def test_a_stream_opens_at_its_gate_while_the_draft_is_being_written(gatew
 
 
 async def test_an_accepted_stream_is_the_drafters_alone(gateway) -> None:
-    cascade = await cascade_of(gateway, SURE)
+    cascade = await live_cascade(gateway, SURE)
 
     chunks = await chunks_of(cascade.url, stream_options={"include_usage": True})
 
@@ -89,7 +73,7 @@ async def test_an_accepted_stream_is_the_drafters_alone(gateway) -> None:
 
 
 async def test_in_doubt_the_final_tier_goes_on_after_what_was_shown(gateway) -> None:
-    cascade = await cascade_of(gateway, DOUBTS)
+    cascade = await live_cascade(gateway)
 
     chunks = await chunks_of(cascade.url, max_tokens=20, stream_options={"include_usage": True})
 
@@ -111,7 +95,7 @@ async def test_in_doubt_the_final_tier_goes_on_after_what_was_shown(gateway) -> 
 
 
 async def test_the_decision_is_told_with_the_last_piece_where_usage_is_not_wanted(gateway) -> None:
-    cascade = await cascade_of(gateway, DOUBTS)
+    cascade = await live_cascade(gateway)
 
     chunks = await chunks_of(cascade.url)
 
@@ -122,7 +106,7 @@ async def test_the_decision_is_told_with_the_last_piece_where_usage_is_not_wante
 
 
 async def test_another_tokenizer_goes_on_from_the_text(gateway) -> None:
-    cascade = await cascade_of(gateway, DOUBTS, replace(LARGE, first_token_id=500))
+    cascade = await live_cascade(gateway, DOUBTS, replace(LARGE, first_token_id=500))
 
     chunks = await chunks_of(cascade.url)
 
@@ -134,7 +118,7 @@ async def test_another_tokenizer_goes_on_from_the_text(gateway) -> None:
 
 
 async def test_a_draft_that_does_not_pass_its_gate_is_held_and_judged_whole(gateway) -> None:
-    cascade = await cascade_of(gateway, replace(SURE, p=0.7), open_at=0.9)
+    cascade = await live_cascade(gateway, replace(SURE, p=0.7), open_at=0.9)
 
     stream = await cascade.client.chat.completions.with_raw_response.create(**ASK)
 
@@ -143,7 +127,7 @@ async def test_a_draft_that_does_not_pass_its_gate_is_held_and_judged_whole(gate
 
 
 async def test_the_headers_of_an_opened_stream_say_so(gateway) -> None:
-    cascade = await cascade_of(gateway, DOUBTS)
+    cascade = await live_cascade(gateway)
 
     stream = await cascade.client.chat.completions.with_raw_response.create(**ASK)
 
@@ -152,7 +136,7 @@ async def test_the_headers_of_an_opened_stream_say_so(gateway) -> None:
 
 
 async def test_a_drafter_that_finishes_its_own_doubts(gateway) -> None:
-    cascade = await cascade_of(gateway, DOUBTS, on_doubt="finish")
+    cascade = await live_cascade(gateway, DOUBTS, on_doubt="finish")
 
     chunks = await chunks_of(cascade.url)
 
@@ -163,7 +147,7 @@ async def test_a_drafter_that_finishes_its_own_doubts(gateway) -> None:
 
 @pytest.mark.parametrize("trouble", ["cut-stream", "error-in-stream"])
 async def test_a_drafter_that_dies_in_an_open_stream_is_gone_on_from(gateway, trouble: Any) -> None:
-    cascade = await cascade_of(gateway, replace(SURE, trouble=trouble))
+    cascade = await live_cascade(gateway, replace(SURE, trouble=trouble))
 
     chunks = await chunks_of(cascade.url)
 
@@ -173,7 +157,7 @@ async def test_a_drafter_that_dies_in_an_open_stream_is_gone_on_from(gateway, tr
 
 
 async def test_a_drafter_that_dies_where_it_alone_may_finish_is_an_error(gateway) -> None:
-    cascade = await cascade_of(gateway, replace(SURE, trouble="cut-stream"), on_doubt="finish")
+    cascade = await live_cascade(gateway, replace(SURE, trouble="cut-stream"), on_doubt="finish")
 
     chunks = await chunks_of(cascade.url)
 
@@ -182,7 +166,7 @@ async def test_a_drafter_that_dies_where_it_alone_may_finish_is_an_error(gateway
 
 
 async def test_a_final_tier_that_dies_while_it_goes_on_is_an_error(gateway) -> None:
-    cascade = await cascade_of(gateway, DOUBTS, replace(LARGE, trouble="cut-stream"))
+    cascade = await live_cascade(gateway, DOUBTS, replace(LARGE, trouble="cut-stream"))
 
     chunks = await chunks_of(cascade.url)
 
@@ -191,7 +175,7 @@ async def test_a_final_tier_that_dies_while_it_goes_on_is_an_error(gateway) -> N
 
 
 async def test_a_hopeless_draft_is_stopped_also_where_the_client_does_not_stream(gateway) -> None:
-    cascade = await cascade_of(gateway, replace(SURE, ps=(0.2,), trouble="stall-late"), on_doubt="hold", stop_at=0.0)
+    cascade = await live_cascade(gateway, replace(SURE, ps=(0.2,), trouble="stall-late"), on_doubt="hold", stop_at=0.0)
 
     reply = await cascade.client.chat.completions.create(**{**ASK, "stream": False})
 
@@ -201,7 +185,7 @@ async def test_a_hopeless_draft_is_stopped_also_where_the_client_does_not_stream
 
 
 async def test_a_draft_that_was_watched_comes_in_one_piece_to_who_does_not_stream(gateway) -> None:
-    watched = await cascade_of(gateway, SURE, on_doubt="hold", stop_at=0.0)
+    watched = await live_cascade(gateway, SURE, on_doubt="hold", stop_at=0.0)
     plain = await gateway(small=SURE, large=LARGE)
     fields = {**ASK, "stream": False, "logprobs": True, "top_logprobs": 2}
 
@@ -225,7 +209,7 @@ HELD = [
 
 @pytest.mark.parametrize("fields", HELD)
 async def test_what_cannot_be_gone_on_from_is_held(gateway, fields: dict[str, Any]) -> None:
-    cascade = await cascade_of(gateway, SURE)
+    cascade = await live_cascade(gateway, SURE)
 
     chunks = await chunks_of(cascade.url, **fields)
 
@@ -234,7 +218,7 @@ async def test_what_cannot_be_gone_on_from_is_held(gateway, fields: dict[str, An
 
 
 async def test_a_request_may_say_how_its_stream_opens(gateway) -> None:
-    cascade = await cascade_of(gateway, DOUBTS, on_doubt="hold")
+    cascade = await live_cascade(gateway, DOUBTS, on_doubt="hold")
     wanted = {"on_doubt": "continue", "gate_tokens": 4, "holdback_tokens": 1}
 
     chunks = await chunks_of(cascade.url, smallfirst={"stream": wanted})
@@ -255,7 +239,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("model", "controls", "param"), REFUSED)
 async def test_a_wish_that_cannot_be_met_is_refused_by_name(gateway, model: str, controls: Any, param: str) -> None:
-    cascade = await cascade_of(gateway, SURE)
+    cascade = await live_cascade(gateway, SURE)
 
     with pytest.raises(openai.BadRequestError) as refused:
         await cascade.client.chat.completions.create(**{**ASK, "model": model}, extra_body={"smallfirst": controls})
@@ -264,7 +248,7 @@ async def test_a_wish_that_cannot_be_met_is_refused_by_name(gateway, model: str,
 
 
 async def test_a_client_that_leaves_an_open_stream_stops_the_drafter(gateway) -> None:
-    cascade = await cascade_of(gateway, replace(SURE, trouble="stall-late"))
+    cascade = await live_cascade(gateway, replace(SURE, trouble="stall-late"))
 
     stream = await cascade.client.chat.completions.create(**ASK)
     async with stream, asyncio.timeout(5):
@@ -279,7 +263,7 @@ async def test_a_client_that_leaves_an_open_stream_stops_the_drafter(gateway) ->
 async def test_a_tool_call_after_an_open_beginning_is_judged_whole(gateway) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1'}}
     small = replace(SURE, text="let me see now", tool_calls=[call], says_first=True)
-    cascade = await cascade_of(gateway, small, replace(LARGE, text="let me see now it is 2"))
+    cascade = await live_cascade(gateway, small, replace(LARGE, text="let me see now it is 2"))
     tools = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
 
     chunks = await chunks_of(cascade.url, tools=tools)
