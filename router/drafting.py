@@ -117,7 +117,7 @@ class Drafting:
         if stream.shown_tokens:
             self.prefix = Prefix(text_of(stream.shown), stream.shown_tokens, ids_of(stream.shown), stream.tokenizer)
         rest = Handover(text_of(stream.rest), ids_of(stream.rest), stream.tokenizer)
-        self.handover = self._of_use(rest if rest.text else None)
+        self.handover = self._of_use(rest if rest.text or rest.token_ids else None)
 
     def _of_use(self, handover: Handover | None) -> Handover | None:
         return None if isinstance(self.verdict, GoUp) and self.verdict.reason in OF_NO_USE else handover
