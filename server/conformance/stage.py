@@ -22,7 +22,7 @@ class Stage:
     model: str
     escalates: bool
     patience_s: float
-    case: str = ""
+    case: str = "warm-up"
 
     @contextmanager
     def plays(self, reply: Reply, *, large: Reply | None = None) -> Iterator[Play]:
