@@ -41,6 +41,23 @@ def same(one: Json, other: Json) -> bool:
     return one == other
 
 
+def difference(got: Json, wanted: Json, path: str = "") -> str | None:
+    """The first place where two values are not the same JSON, in words; None where they are."""
+    if same(got, wanted):
+        return None
+    if isinstance(got, dict) and isinstance(wanted, dict):
+        inner = ((f"{path}.{name}" if path else name, name in got, got.get(name), wanted[name]) for name in wanted)
+        for where, is_there, one, other in inner:
+            found = difference(one, other, where) if is_there else f"{where} is missing"
+            if found:
+                return found
+        return f"{path or 'it'} has {', '.join(sorted(got.keys() - wanted.keys()))} too"
+    if isinstance(got, list) and isinstance(wanted, list) and len(got) == len(wanted):
+        pairs = enumerate(zip(got, wanted, strict=True))
+        return next(filter(None, (difference(one, other, f"{path}[{place}]") for place, (one, other) in pairs)), None)
+    return f"{path or 'it'} is {short(got, 50)} instead of {short(wanted, 50)}"
+
+
 def short(value: Json, most: int = 100) -> str:
     """A value in one line of a table."""
     text = json.dumps(value, ensure_ascii=False)

@@ -28,13 +28,15 @@ cascades:
 """
 LITELLM = f"""\
 # litellm --config conformance.yaml --host 127.0.0.1 --port 4000
-# smallfirst conformance http://127.0.0.1:4000 --upstream-port {{port}} --model large
+# smallfirst conformance http://127.0.0.1:4000 --upstream-port {{port}} --model large --api-key sk-conformance
 model_list:
   - model_name: large
     litellm_params:
       model: hosted_vllm/{LARGE}
       api_base: http://127.0.0.1:{{port}}/v1
       api_key: none
+general_settings:
+  master_key: sk-conformance
 """
 PORTKEY = f"""\
 # npx @portkey-ai/gateway

@@ -120,13 +120,14 @@ def fold(into: Folded, choice: JsonObject) -> None:
 
 
 def fold_call(calls: dict[int, JsonObject], piece: JsonObject) -> None:
-    """Add a piece of a tool call. Raises Wrong where it does not say to which call it belongs."""
+    """Add a piece of a tool call, as OpenAI's own clients do: the type may come again, ids and names add up. Raises
+    Wrong where it does not say to which call it belongs."""
     index = piece.get("index")
     if not isinstance(index, int):
         raise Wrong("a piece of a tool call has no index")
     call = calls.setdefault(index, {"id": "", "type": "", "function": {"name": "", "arguments": ""}})
-    for name in ("id", "type"):
-        call[name] = str(call[name]) + text_at(piece, name)
+    call["id"] = text_at(call, "id") + text_at(piece, "id")
+    call["type"] = text_at(piece, "type") or call["type"]
     call["function"] = {
         name: text_at(call["function"], name) + text_at(piece.get("function"), name) for name in ("name", "arguments")
     }

@@ -1,6 +1,6 @@
 """How a case says that something is not as it should be."""
 
-from server.conformance.json_values import Json, same, short
+from server.conformance.json_values import Json, difference, short
 
 
 class Wrong(Exception):
@@ -19,7 +19,8 @@ def expect(holds: bool, seen: str) -> None:
 
 def expect_same(got: Json, wanted: Json, what: str) -> None:
     """Raise Wrong where two values are not the same JSON."""
-    expect(same(got, wanted), f"{what}: {short(got)} instead of {short(wanted)}")
+    found = difference(got, wanted)
+    expect(found is None, f"{what}: {found}")
 
 
 def expect_text(got: Json, wanted: str, what: str = "the text") -> None:

@@ -36,7 +36,7 @@ async def parallel_calls_are_kept(stage: Stage) -> str:
 
 
 async def streamed_call_adds_up(stage: Stage) -> str:
-    """A streamed call's pieces add up to the whole; its id, type and name come once."""
+    """A streamed call's pieces add up to the whole; its id and name come once."""
     return await streamed_calls(stage, calls(WEATHER))
 
 
