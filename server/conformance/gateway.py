@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 
 import aiohttp
 
@@ -105,7 +106,11 @@ class Gateway:
         """The answer's beginning; leaving the block closes the connection."""
         headers = {**self._headers, "content-type": "application/json"}
         async with self._session.request(
-            method, f"{self._url}{path}", data=body, headers=headers, allow_redirects=False
+            method,
+            f"{self._url}{path}",
+            data=None if body is None else BytesIO(body),
+            headers=headers,
+            allow_redirects=False,
         ) as reply:
             try:
                 yield reply

@@ -15,7 +15,8 @@ QUESTION = "Say hello."
 @dataclass(frozen=True, slots=True)
 class Stage:
     """`model` is what the gateway calls the model that is asked; `escalates`: it is a cascade, whose small model is
-    asked first. `patience_s` is how long a call may live after its client left."""
+    asked first. `patience_s` is how long a call may live after its client left, and how late a stream's first words may
+    come."""
 
     gateway: Gateway
     upstream: Upstream | None

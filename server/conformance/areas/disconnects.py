@@ -51,7 +51,7 @@ async def reading_client_leaves(stage: Stage) -> str:
         body = json.dumps(stage.body(play.marker, stream=True)).encode()
         received = b""
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(ASKED_S / 2), stage.gateway.opened("POST", CHAT, body) as reply:
+            async with asyncio.timeout(stage.patience_s), stage.gateway.opened("POST", CHAT, body) as reply:
                 while b"yes" not in received and (part := await reply.content.readany()):
                     received += part
         expect(b"yes" in received, "no text came while the model was writing")

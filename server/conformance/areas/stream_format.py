@@ -13,7 +13,6 @@ from server.conformance.streams import DONE, Folded, folded
 from server.conformance.wrong import expect, expect_same, expect_text
 
 AREA = "stream-format"
-LIVE_S = 5.0
 LONG = 10_000
 FAMILY = "👩‍👩‍👧‍👦"
 
@@ -119,11 +118,11 @@ async def is_live(stage: Stage) -> str:
     with stage.plays(words("hm", UNSURE), large=words("yes it is so").with_trouble("wait-amid")) as play:
         body = stage.body(play.marker, stream=True)
         try:
-            async with asyncio.timeout(LIVE_S):
+            async with asyncio.timeout(stage.patience_s):
                 first = await first_bytes(stage, body, play)
         except TimeoutError:
             first = b""
-    expect(b"yes" in first, f"no text within {LIVE_S:g} s of the model's first words")
+    expect(b"yes" in first, f"no text within {stage.patience_s:g} s of the model's first words")
     return "live"
 
 

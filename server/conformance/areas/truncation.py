@@ -3,8 +3,8 @@
 from functools import partial
 
 from server.conformance.case import Case, case
-from server.conformance.gateway import FIRST_ERROR, OK, Answer
-from server.conformance.json_values import at, objects, short
+from server.conformance.gateway import FIRST_ERROR, Answer
+from server.conformance.json_values import at, short
 from server.conformance.plays import Reply, Trouble, words
 from server.conformance.stage import Stage
 from server.conformance.streams import DONE, folded
@@ -86,20 +86,10 @@ async def too_many_requests_is_told(stage: Stage) -> str:
     return f"{answer.status}, retry-after {waits} (the model's: {RETRY_AFTER_S})"
 
 
-async def whole_again_afterwards(stage: Stage) -> str:
-    """After all that, a whole answer is whole."""
-    with stage.plays(TEXT) as play:
-        answer = await stage.ask(play)
-    choices = objects(at(answer.whole(), "choices"))
-    expect(answer.status == OK and at(choices[0] if choices else None, "message", "content") == TEXT.text, answer.start)
-    return "whole"
-
-
 CASES = (
     *(Case(AREA, name, f"{what}: an error, not an end", partial(stream_is_an_error, trouble))
       for name, (trouble, what) in STREAMED.items()),
     *(Case(AREA, name, f"{what}: an error", partial(body_is_an_error, trouble))
       for name, (trouble, what) in WHOLE.items()),
     case(AREA, "429", too_many_requests_is_told),
-    case(AREA, "afterwards", whole_again_afterwards),
 )  # fmt: skip
