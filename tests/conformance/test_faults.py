@@ -253,6 +253,8 @@ FIELD_CASES = " ".join(
     f"parameters/{case.name}" for case in CASES if case.area == "parameters" and case.meaning.startswith("`")
 )
 NOT_KEPT = FIELD_CASES.replace("parameters/max_tokens ", "")
+LEFT_TO_THE_MODEL = "errors/unknown-model errors/*messages* errors/temperature* errors/negative-* */error"
+BEFORE_THE_STREAM = "truncation/[!s]* truncation/stream-500 truncation/stream-html truncation/stream-empty"
 STREAMED_CALLS = "tool-calls/streamed*"
 SINGLE: dict[str, tuple[Fault, str]] = {
     "drops every other field": (
@@ -309,10 +311,10 @@ SINGLE: dict[str, tuple[Fault, str]] = {
     "ends at an empty delta": (Fault(chunk=end_at_empty), "stream-format/empty-deltas"),
     "talks of comments": (flag("talks of comments"), "stream-format/comments"),
     "short answers": (Fault(chunk=cut_long), "stream-format/long-answer"),
-    "never tells": (flag("never tells"), "truncation/* */stream-cut errors/* */error"),
+    "never tells": (flag("never tells"), f"truncation/* */stream-cut {LEFT_TO_THE_MODEL}"),
     "wrong total": (Fault(whole=wrong_total), "usage/sum usage/counts usage/counts-of-choices"),
     "wrong total in streams": (Fault(chunk=wrong_streamed_total), "usage/sum-streamed usage/counts-streamed"),
-    "plain errors": (flag("plain errors"), "errors/* truncation/* */error"),
+    "plain errors": (flag("plain errors"), f"errors/* {BEFORE_THE_STREAM} */error"),
     "one shape": (flag("one shape"), "*/answer */stream"),
 }  # fmt: skip
 SLOW: dict[str, tuple[Fault, str]] = {
@@ -322,7 +324,10 @@ SLOW: dict[str, tuple[Fault, str]] = {
 CASCADE: dict[str, tuple[Fault, str]] = {
     "blends": (flag("blends"), "mixing/sure-draft"),
     "leaks": (flag("leaks"), "mixing/rejected-* mixing/late-doubt mixing/simultaneous-decisions"),
-    "apologises": (flag("apologises"), "mixing/broken-draft mixing/failed-draft"),
+    "apologises": (
+        flag("apologises"),
+        f"mixing/broken-draft mixing/failed-draft truncation/* */stream-cut {LEFT_TO_THE_MODEL}",
+    ),
     "bills both": (flag("bills both"), "mixing/usage"),
     "crosstalk": (flag("crosstalk"), "replies/simultaneous mixing/simultaneous-decisions"),
 }

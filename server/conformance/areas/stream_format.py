@@ -97,7 +97,12 @@ async def empty_deltas_do_no_harm(stage: Stage) -> str:
 
 async def comments_do_no_harm(stage: Stage) -> str:
     """Keep-alive comments between the model's events change nothing, and come out as comments or not at all."""
-    return await streamed_text(stage, replace(words("yes it is"), comments=True))
+    reply = replace(words("yes it is"), comments=True)
+    with stage.plays(reply) as play:
+        chunks = (await stage.ask(play, stream=True)).streamed()
+    expect(all(objects(chunk.get("choices")) for chunk in chunks), "a comment became a chunk")
+    expect_text(folded(chunks).get(0, Folded()).content, reply.text)
+    return f"{len(chunks)} chunks"
 
 
 async def long_answers_come_whole(stage: Stage) -> str:
