@@ -15,13 +15,14 @@ from rich.text import Text
 
 from server.cli.console import WRONG_USE, complain
 from server.conformance.case import Result, Verdict
-from server.conformance.gateway import Gateway
+from server.conformance.gateway import OK, Answer, Gateway
 from server.conformance.stage import Stage
 from server.conformance.suite import AREAS, recovered, run
 from server.conformance.upstream import Upstream
 
 PATIENCE_S = 2.0
 TOTAL_S = 60.0
+CLIENTS_MISTAKES = (400, 401, 403, 404, 422)
 SETTLING_S = 3.0  # gateways find out in the background what a server that has just started can do
 COLOURS: dict[Verdict, str] = {"pass": "green", "FAIL": "bold red", "not run": "dim", "not served": "yellow"}
 
@@ -100,21 +101,30 @@ async def staged(target: Target) -> AsyncIterator[Stage]:
 
 
 async def refuse_silent(stage: Stage, target: Target) -> None:
-    """Raise CannotRun where nothing listens, or a plain question is not answered."""
+    """Raise CannotRun where nothing listens, a plain question is not answered, or not by the scripted model."""
     answer = await stage.ask_plainly()
     if answer.status == 0:
         raise CannotRun(f"no gateway answers at {target.url} ({answer.broke}): is it running, and is that its address?")
-    if not await recovered(stage):
-        answer = await stage.ask_plainly()
-        raise CannotRun(
-            f"the gateway does not answer a plain question to {target.model!r}: {answer.status} {answer.start}: "
-            f"see `smallfirst conformance --print-config` for how to put it in front of the scripted model"
-        )
+    if answer.status in CLIENTS_MISTAKES or not await recovered(stage):
+        raise CannotRun(unanswered(await stage.ask_plainly(), target))
     if stage.upstream is not None and not stage.upstream.was_asked:
         raise CannotRun(
             f"the answer to a question to {target.model!r} is not the scripted model's: give the model's server as "
             f"{stage.upstream.url}, or run without --upstream-port"
         )
+
+
+def unanswered(answer: Answer, target: Target) -> str:
+    """What keeps the gateway from answering, as far as that is known."""
+    if answer.status == OK:
+        return (
+            f"{target.model!r} does not ask a small model first and escalate its unsure drafts: leave out --escalates, "
+            f"or see `smallfirst conformance --print-config smallfirst`"
+        )
+    return (
+        f"a plain question to {target.model!r} is answered with {answer.status}: {answer.start} (see `smallfirst "
+        f"conformance --print-config` for how a gateway is put in front of the scripted model)"
+    )
 
 
 def table_of(results: Sequence[Result]) -> Table:

@@ -79,6 +79,9 @@ class FaultyGateway:
 
     @web.middleware
     async def _shaped(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        keys = (request.headers.get("authorization"), request.headers.get("x-of-the-gateway"))
+        if "wants key" in self._fault.flags and keys != ("Bearer sk-1", "yes"):
+            return self._refusal(401, "who are you?")
         try:
             return await handler(request)
         except web.HTTPException as refused:
