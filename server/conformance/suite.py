@@ -28,7 +28,7 @@ CASES: tuple[Case, ...] = (
 )  # fmt: skip
 AREAS = tuple(dict.fromkeys(case.area for case in CASES))
 CASE_S = 30.0
-RECOVERY_S = 20.0
+RECOVERY_S = 10.0
 RECOVERY_PAUSE_S = 0.1
 
 

@@ -77,6 +77,7 @@ PIXEL = (
 IMAGE: JsonObject = {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}}
 AUDIO: JsonObject = {"type": "input_audio", "input_audio": {"data": "UklGRiQAAABXQVZF", "format": "wav"}}
 MEGABYTE = 2**20
+MOST_SHOWN = 75
 
 
 async def field_arrives(fields: JsonObject, stream: bool, stage: Stage) -> str:
@@ -156,7 +157,7 @@ TOOL_TURNS: list[JsonObject] = [
 ]  # fmt: skip
 MESSAGES: dict[str, tuple[str, list[JsonObject]]] = {
     "messages": ("Turns of a system, a user with a name and an assistant", ROLES),
-    "messages-of-developer": ("A turn of the role `developer`", DEVELOPER),
+    "messages-of-developer": ("Instructions of the role `developer`", DEVELOPER),
     "messages-of-tools": ("An assistant's tool call and the tool's answer", TOOL_TURNS),
     "unicode": ("Text of many scripts, joined emoji, quotes and control characters",
                 [{"role": "user", "content": UNICODE}]),
@@ -166,11 +167,18 @@ PARTS: dict[str, tuple[str, JsonObject]] = {
     "audio": ("Audio as `input_audio`", AUDIO),
 }
 
+
+def field_case(name: str, fields: JsonObject, *, stream: bool) -> Case:
+    """The case of some fields; its meaning shows a value that is short."""
+    shown = short(fields, MOST_SHOWN)
+    example = "" if shown.endswith("…") else f": `{shown}`"
+    meaning = f"{' and '.join(f'`{field}`' for field in fields)} reach the model unchanged{example}"
+    return Case(AREA, name, meaning, partial(field_arrives, fields, stream))
+
+
 CASES = (
-    *(Case(AREA, name, f"`{', '.join(fields)}` reaches the model: `{short(fields, 70)}`",
-           partial(field_arrives, fields, False)) for name, fields in FIELDS.items()),
-    *(Case(AREA, name, f"`{', '.join(fields)}` reaches the model: `{short(fields, 70)}`",
-           partial(field_arrives, fields, True)) for name, fields in STREAM_FIELDS.items()),
+    *(field_case(name, fields, stream=False) for name, fields in FIELDS.items()),
+    *(field_case(name, fields, stream=True) for name, fields in STREAM_FIELDS.items()),
     *(Case(AREA, name, f"{what} reach the model unchanged", partial(messages_arrive, messages))
       for name, (what, messages) in MESSAGES.items()),
     *(Case(AREA, name, f"{what} reaches the model unchanged", partial(parts_arrive, part))
