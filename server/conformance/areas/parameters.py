@@ -172,7 +172,7 @@ def field_case(name: str, fields: JsonObject, *, stream: bool) -> Case:
     """The case of some fields; its meaning shows a value that is short."""
     shown = short(fields, MOST_SHOWN)
     example = "" if shown.endswith("…") else f": `{shown}`"
-    meaning = f"{' and '.join(f'`{field}`' for field in fields)} reach the model unchanged{example}"
+    meaning = f"The model gets {' and '.join(f'`{field}`' for field in fields)} as the client sent it{example}"
     return Case(AREA, name, meaning, partial(field_arrives, fields, stream))
 
 
