@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from notes import notes_on
+from notes import REMARKS, notes_on
 from peers import CACHE, HERE, PEERS, SMALLFIRST, Peer, environment_of
 
 from models.launcher.program import free_ports
@@ -90,17 +90,18 @@ def report(results: Results, installed: dict[str, str]) -> str:
         for name in names
         if counted[name]["FAIL"]
     )
+    versions = "; ".join(dict.fromkeys(installed.values()))
     return f"""# Conformance of gateways
 
 Written by `python bench/conformance/run.py`: the suite of [docs/conformance.md](../../docs/conformance.md) against each
 gateway, in front of the same scripted model server, with the configuration that its documentation gives for an
-OpenAI-compatible server such as vLLM (`smallfirst conformance --print-config`). {"; ".join(dict.fromkeys(installed.values()))}.
-Python {platform.python_version()}, {platform.system()} on {platform.machine()}, {os.cpu_count()} cores.
+OpenAI-compatible server such as vLLM (`smallfirst conformance --print-config`). {versions}. Python
+{platform.python_version()}, {platform.system()} on {platform.machine()}, {os.cpu_count()} cores.
 
 What is compared is fidelity to the OpenAI API, as a client of a model server behind the gateway sees it; not features,
-and not speed. **A † marks a deviation that is the gateway's design**, by its documentation or plainly by its code: it is
-a deviation all the same for a client that relies on the field. The notes say which. Our own gateway was written with
-this suite at hand, the others were not.
+and not speed. Our own gateway was written with this suite at hand, the others were not. **A † marks a deviation that is
+the gateway's design**, by its documentation or plainly by its code; it is one all the same for a client that relies on
+what it changes. {REMARKS}
 
 {table(["", *names], counts)}
 

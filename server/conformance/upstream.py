@@ -34,13 +34,14 @@ WIRES: dict[str, tuple[Whole, Events]] = {
 
 class Upstream:
     """Serves the plays that are on; a request without a marker, such as a gateway's own probe, gets a greeting.
-    `was_asked`: a request that was right has come."""
+    `was_asked`: a request that was right has come; `has_failed`: a play was put on in which something goes wrong."""
 
     def __init__(self, port: int) -> None:
         self._plays: dict[str, Play] = {}
         self._numbers = count(1)
         self._port = port
         self.was_asked = False
+        self.has_failed = False
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         for path in WIRES:
             app.router.add_post(path, self._answer)
@@ -64,6 +65,7 @@ class Upstream:
         """A play for a case, until it is taken off."""
         play = Play(f"case:{case}#{next(self._numbers)};", small, large)
         self._plays[play.marker] = play
+        self.has_failed = self.has_failed or {small.trouble, large.trouble} != {"none"}
         return play
 
     def take_off(self, play: Play) -> None:
