@@ -252,8 +252,9 @@ def shown_usage() -> Fault:
 
 FIELD_CASES = " ".join(f"parameters/{name}" for name in (*FIELDS, *STREAM_FIELDS))
 NOT_KEPT = FIELD_CASES.replace("parameters/max_tokens ", "")
-LEFT_TO_THE_MODEL = "errors/unknown-model errors/*messages* errors/temperature* errors/negative-* */error"
-BEFORE_THE_STREAM = "truncation/[!s]* truncation/stream-500 truncation/stream-html truncation/stream-empty"
+LEFT_TO_THE_MODEL = (
+    "errors/unknown-model errors/*messages* errors/temperature* errors/negative-* errors/failed-model */error"
+)
 STREAMED_CALLS = "tool-calls/streamed*"
 SINGLE: dict[str, tuple[Fault, str]] = {
     "drops every other field": (
@@ -313,7 +314,7 @@ SINGLE: dict[str, tuple[Fault, str]] = {
     "never tells": (flag("never tells"), f"truncation/* */stream-cut {LEFT_TO_THE_MODEL}"),
     "wrong total": (Fault(whole=wrong_total), "usage/sum usage/counts usage/counts-of-choices"),
     "wrong total in streams": (Fault(chunk=wrong_streamed_total), "usage/sum-streamed usage/counts-streamed"),
-    "plain errors": (flag("plain errors"), f"errors/* {BEFORE_THE_STREAM} */error"),
+    "plain errors": (flag("plain errors"), "errors/* */error truncation/429"),
     "one shape": (flag("one shape"), "*/answer */stream"),
 }  # fmt: skip
 SLOW: dict[str, tuple[Fault, str]] = {

@@ -1,13 +1,15 @@
-"""Error shapes: a client's mistake is a 4xx with OpenAI's error object, whether it wanted a stream or not."""
+"""Error shapes: a client's mistake is a 4xx with OpenAI's error object, whether it wanted a stream or not; a model's
+failure a 5xx."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from server.conformance.case import Case
+from server.conformance.case import Case, case
 from server.conformance.gateway import CHAT, FIRST_ERROR, Answer
 from server.conformance.json_values import Json, at
+from server.conformance.plays import words
 from server.conformance.stage import Stage
 from server.conformance.wrong import expect
 
@@ -68,6 +70,16 @@ async def is_refused(mistake: Mistake, stage: Stage) -> str:
     return f"{answer.status}, {at(answer.json, 'error', 'type')}"
 
 
+async def failure_is_told(stage: Stage) -> str:
+    """A model whose connection breaks in the middle of a body: a 5xx, with the error object."""
+    with stage.plays(words("yes it is").with_trouble("reset-amid")) as play:
+        answer = await stage.ask(play)
+    expect(answer.broke is None, f"the connection broke: {answer.broke}")
+    expect(answer.status >= FIRST_SERVER_ERROR, f"{answer.status}: {answer.start}")
+    expect_shape(answer)
+    return f"{answer.status}, {at(answer.json, 'error', 'type')}"
+
+
 def expect_shape(answer: Answer) -> None:
     """Raise Wrong where the body is not OpenAI's error object."""
     error = at(answer.json, "error")
@@ -84,5 +96,10 @@ def meaning(mistake: Mistake) -> str:
     return f"{mistake.what}: {' or '.join(map(str, mistake.statuses))}, with the error object"
 
 
-CASES = tuple(Case(AREA, name, meaning(mistake), partial(is_refused, mistake), "nothing")
-              for name, mistake in MISTAKES.items())  # fmt: skip
+CASES = (
+    *(
+        Case(AREA, name, meaning(mistake), partial(is_refused, mistake), "nothing")
+        for name, mistake in MISTAKES.items()
+    ),
+    case(AREA, "failed-model", failure_is_told),
+)

@@ -14,6 +14,7 @@ from server.conformance.wrong import Wrong, expect, expect_same, expect_text
 AREA = "replies"
 TOP: JsonObject = {"system_fingerprint": "fp_1", "x_of_the_server": {"deep": [1, 2.5, None, "é"]}}
 OF_CHOICE: JsonObject = {"stop_reason": "END", "x_of_the_choice": 7}
+CITED: JsonObject = {"start_index": 0, "end_index": 3, "title": "é", "url": "https://example.com/"}
 LISTED = 2
 
 
@@ -51,7 +52,7 @@ async def unknown_fields_are_kept(stage: Stage) -> str:
 async def unknown_message_fields_are_kept(stage: Stage) -> str:
     """Fields of the server's own in the message are kept."""
     reply = words("yes it is")
-    own: JsonObject = {"annotations": [{"type": "note", "text": "é"}], "x_of_the_message": "kept"}
+    own: JsonObject = {"annotations": [{"type": "url_citation", "url_citation": CITED}], "x_of_the_message": "kept"}
     with stage.plays(replace(reply, message={**reply.message, **own})) as play:
         body = (await stage.ask(play)).whole()
     expect_kept(at(body, "choices", 0, "message"), own, "the message")
