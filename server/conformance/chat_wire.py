@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from server.conformance.json_values import Json, JsonObject, at
 from server.conformance.plays import Piece, Reply
+from server.conformance.tokens import ids_before, token_id
 
 CREATED = 1_700_000_000
 ID = "chatcmpl-upstream"
-TOKEN_IDS_FROM = 100
-PROMPT_IDS: tuple[Json, ...] = (5, 6)
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": keep-alive\n\n"
 
@@ -19,9 +18,9 @@ def whole_chat(reply: Reply, body: JsonObject) -> JsonObject:
     """A chat completion."""
     n = choices_of(body)
     choices: list[Json] = [choice_of(reply.choice(index, n), index, body) for index in range(n)]
-    ids: JsonObject = {"prompt_token_ids": [*PROMPT_IDS]} if body.get("return_token_ids") is True else {}
     return {
-        "id": ID, "object": "chat.completion", "created": CREATED, "model": body.get("model"), **ids, **reply.fields,
+        "id": ID, "object": "chat.completion", "created": CREATED, "model": body.get("model"), **prompt_ids(body),
+        **reply.fields,
         "choices": choices, "usage": reply.usage(n),
     }  # fmt: skip
 
@@ -30,7 +29,7 @@ def choice_of(reply: Reply, index: int, body: JsonObject) -> JsonObject:
     """One of its choices."""
     return {
         "index": index, "message": reply.message, "logprobs": logprobs_of(reply.pieces, body),
-        "finish_reason": reply.finish_reason, **ids_of(len(reply.pieces), 0, body), **reply.choice_fields,
+        "finish_reason": reply.finish_reason, **ids_of(reply.pieces, body), **reply.choice_fields,
     }  # fmt: skip
 
 
@@ -47,27 +46,26 @@ def chat_chunks(reply: Reply, body: JsonObject) -> Iterator[JsonObject]:
     n = choices_of(body)
     choices = [reply.choice(index, n) for index in range(n)]
     for index in range(n):
-        yield chunk_of(reply, body, index, {"role": "assistant", "content": ""}, None)
+        yield {**chunk_of(reply, body, index, {"role": "assistant", "content": ""}), **prompt_ids(body)}
     for place in range(max(len(choice.pieces) for choice in choices)):
         for index, choice in enumerate(choices):
             if place < len(choice.pieces):
                 piece = choice.pieces[place]
-                yield chunk_of(reply, body, index, piece.delta, logprobs_of((piece,), body), place=place)
+                yield chunk_of(reply, body, index, piece.delta, (piece,))
     for index in range(n):
-        yield chunk_of(reply, body, index, {"content": ""}, None, reply.finish_reason)
+        yield chunk_of(reply, body, index, {"content": ""}, (), reply.finish_reason)
     if at(body, "stream_options", "include_usage") is True:
         yield {**opening(reply, body), "choices": [], "usage": reply.usage(n)}
 
 
 def chunk_of(
-    reply: Reply, body: JsonObject, index: int, delta: JsonObject, logprobs: Json, finish_reason: str | None = None,
-    *, place: int | None = None,
+    reply: Reply, body: JsonObject, index: int, delta: JsonObject, pieces: tuple[Piece, ...] = (),
+    finish_reason: str | None = None,
 ) -> JsonObject:  # fmt: skip
     """One chunk."""
-    ids = ids_of(0 if place is None else 1, place or 0, body)
     choice: JsonObject = {
-        "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason, **ids,
-        **reply.choice_fields,
+        "index": index, "delta": delta, "logprobs": logprobs_of(pieces, body) if pieces else None,
+        "finish_reason": finish_reason, **ids_of(pieces, body), **reply.choice_fields,
     }  # fmt: skip
     return {**opening(reply, body), "choices": [choice]}
 
@@ -85,11 +83,15 @@ def choices_of(body: JsonObject) -> int:
     return n if isinstance(n, int) else 1
 
 
-def ids_of(count: int, first: int, body: JsonObject) -> JsonObject:
+def ids_of(pieces: tuple[Piece, ...], body: JsonObject) -> JsonObject:
     """Token ids, which vLLM gives to who asks for them."""
-    if body.get("return_token_ids") is not True:
-        return {}
-    return {"token_ids": [TOKEN_IDS_FROM + first + place for place in range(count)]}
+    asked = body.get("return_token_ids") is True
+    return {"token_ids": [token_id(piece.token) for piece in pieces]} if asked else {}
+
+
+def prompt_ids(body: JsonObject) -> JsonObject:
+    """Those of the prompt."""
+    return {"prompt_token_ids": ids_before(body)} if body.get("return_token_ids") is True else {}
 
 
 def logprobs_of(pieces: tuple[Piece, ...], body: JsonObject) -> Json:

@@ -59,6 +59,14 @@ class Reply:
             message={**self.message, "content": self.text + ending},
         )
 
+    def rest(self, written: int) -> "Reply":
+        """What is left of the answer when this many tokens are written."""
+        if not written:
+            return self
+        pieces = self.pieces[written:]
+        left = "".join(str(piece.delta.get("content") or "") for piece in pieces)
+        return replace(self, pieces=pieces, message={**self.message, "content": left})
+
     def usage(self, n: int) -> JsonObject:
         """What it took: a token a piece, of every choice."""
         written = sum(len(self.choice(index, n).pieces) for index in range(n))

@@ -40,7 +40,8 @@ general_settings:
 """
 PORTKEY = f"""\
 # npx @portkey-ai/gateway
-# The gateway has no configuration of its own: a request's headers say where the model is.
+# It listens on all addresses, and has no configuration of its own: a request's headers say where the model is. Where
+# each stream is a 500, install it with an older web framework: bench/conformance/package.json of smallfirst.
 smallfirst conformance http://127.0.0.1:8787 --upstream-port {{port}} --model {LARGE} \\
   --header 'x-portkey-provider: openai' \\
   --header 'x-portkey-custom-host: http://127.0.0.1:{{port}}/v1' \\

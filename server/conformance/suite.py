@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
+import aiohttp
+
 from server.conformance.areas import (
     disconnects,
     errors,
@@ -69,6 +71,8 @@ async def outcome_of(case: Case, stage: Stage) -> tuple[Verdict, str]:
         return "FAIL", str(wrong)
     except TimeoutError:
         return "FAIL", f"no end within {CASE_S:g} s"
+    except aiohttp.ClientError as broken:
+        return "FAIL", f"the connection broke: {type(broken).__name__}"
 
 
 async def recovered(stage: Stage) -> bool:

@@ -12,14 +12,16 @@ from typing import Self
 from aiohttp import web
 
 from server.conformance import chat_wire, other_wires
-from server.conformance.json_values import Json, JsonObject
+from server.conformance.json_values import Json, JsonObject, at
 from server.conformance.plays import LARGE, SMALL, Play, Reply, Request, words
 from server.conformance.refusals import error_body, refusal
+from server.conformance.tokens import Tokenizer, already_written
 
 MAX_BODY_BYTES = 64 * 2**20
 MARKER = re.compile(rb"case:[a-z0-9./_-]+#[0-9]+;")
 BROKEN_STATUS = {"500": 500, "500-html": 500, "503": 503, "429": 429}
 RETRY_AFTER_S = 7
+CONTEXT_TOKENS = 1_000_000
 HTML = "<html><body>Bad gateway</body></html>"
 
 Whole = Callable[[Reply, JsonObject], JsonObject]
@@ -40,12 +42,15 @@ class Upstream:
         self._plays: dict[str, Play] = {}
         self._numbers = count(1)
         self._port = port
+        self._tokenizer = Tokenizer()
         self.was_asked = False
         self.has_failed = False
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         for path in WIRES:
             app.router.add_post(path, self._answer)
         app.router.add_get("/v1/models", list_models)
+        app.router.add_post("/tokenize", self._tokenize)
+        app.router.add_post("/detokenize", self._detokenize)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
 
     async def __aenter__(self) -> Self:
@@ -65,6 +70,7 @@ class Upstream:
         """A play for a case, until it is taken off."""
         play = Play(f"case:{case}#{next(self._numbers)};", small, large)
         self._plays[play.marker] = play
+        self._tokenizer.learn(piece.token for reply in (small, large) for piece in reply.pieces)
         self.has_failed = self.has_failed or {small.trouble, large.trouble} != {"none"}
         return play
 
@@ -91,10 +97,17 @@ class Upstream:
             play.left.set()
             raise
 
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        ids = self._tokenizer.ids(str(at(loaded(await request.read()), "prompt")))
+        return web.json_response({"tokens": ids, "count": len(ids), "max_model_len": CONTEXT_TOKENS})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        return web.json_response({"prompt": self._tokenizer.text(at(loaded(await request.read()), "tokens"))})
+
 
 async def performed(request: web.Request, body: JsonObject, play: Play) -> web.StreamResponse:
     """The play's reply to this request, or what goes wrong in its place."""
-    reply = play.reply_to(body.get("model"))
+    reply = play.reply_to(body.get("model")).rest(already_written(body))
     match reply.trouble:
         case "hang":
             await hung(play)
@@ -170,7 +183,7 @@ async def write(response: web.StreamResponse, parts: list[bytes], bytes_at_once:
 async def list_models(_request: web.Request) -> web.Response:
     """The two models."""
     cards = [{"id": name, "object": "model", "created": chat_wire.CREATED, "owned_by": "conformance",
-              "max_model_len": 1_000_000} for name in (SMALL, LARGE)]  # fmt: skip
+              "max_model_len": CONTEXT_TOKENS} for name in (SMALL, LARGE)]  # fmt: skip
     return web.json_response({"object": "list", "data": cards})
 
 

@@ -341,6 +341,13 @@ async def test_a_gateway_that_keeps_its_promises_passes(cascade: bool) -> None:
     assert names(seen, "not run") == (set() if cascade else {"disconnects/escalated"} | matching("mixing/*"))
 
 
+async def test_one_model_may_go_on_where_the_other_stopped() -> None:
+    seen = await results(flag("goes on"), cascade=True)
+
+    assert not names(seen, "FAIL")
+    assert "10 words of the draft" in [result.seen for result in seen if result.name == "late-doubt"]
+
+
 @pytest.mark.parametrize("name", SINGLE)
 async def test_a_fault_fails_the_cases_that_are_about_it(name: str) -> None:
     fault, patterns = SINGLE[name]

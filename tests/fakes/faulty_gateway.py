@@ -15,6 +15,7 @@ from aiohttp import web
 SMALL, LARGE = "conformance-small", "conformance-large"
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages")
 LAST_EVENTS = ("response.completed", "message_stop")
+SHOWN = 10  # tokens that one which "goes on" shows at once
 Fields = dict[str, Any]
 
 
@@ -247,8 +248,18 @@ class FaultyGateway:
         if draft and "leaks" in flags:
             for event in drafted:
                 await send(event)
+        if "goes on" in flags and len(drafted) > SHOWN and sure_throughout(drafted[: SHOWN + 1]):
+            await self._gone_on(path, body, drafted[: SHOWN + 1], send)
+            return
         async for event in self._events(path, body, []):
             await send(event)
+
+    async def _gone_on(self, path: str, body: Fields, shown: list[Fields], send: Any) -> None:
+        for event in shown:
+            await send(event)
+        async for event in self._events(path, going_on(body, shown), []):
+            if "role" not in (event.get("choices") or [{"delta": {}}])[0]["delta"]:
+                await send(event)
 
 
 async def begun(response: web.StreamResponse, request: web.Request) -> None:
@@ -325,6 +336,18 @@ def confidence(choices: list[Fields]) -> float:
     """The geometric mean of the tokens' probabilities; that of an answer without any is 1."""
     tokens = [token["logprob"] for choice in choices for token in (choice.get("logprobs") or {}).get("content") or ()]
     return math.exp(sum(tokens) / len(tokens)) if tokens else 1.0
+
+
+def sure_throughout(events: list[Fields]) -> bool:
+    """Whether every token of these chunks was likely."""
+    return all(confidence(event.get("choices", [])) > 0.5 for event in events)
+
+
+def going_on(body: Fields, begun: list[Fields]) -> Fields:
+    """The request for the rest of an answer, by text."""
+    text = "".join(event["choices"][0]["delta"].get("content") or "" for event in begun)
+    messages = [*body["messages"], {"role": "assistant", "content": text}]
+    return {**body, "messages": messages, "continue_final_message": True, "add_generation_prompt": False}
 
 
 def blend(reply: Fields, other: Fields) -> None:
