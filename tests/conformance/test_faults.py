@@ -137,6 +137,12 @@ def drop_alternatives(reply: Fields, _: object = None) -> None:
             token["top_logprobs"] = []
 
 
+def round_logprobs(reply: Fields, _: object = None) -> None:
+    for choice in reply.get("choices") or ():
+        for token in (choice.get("logprobs") or {}).get("content") or ():
+            token["logprob"] = round(token["logprob"], 4)
+
+
 def ask_logprobs(body: Fields) -> None:
     if "messages" in body:
         body["logprobs"] = True
@@ -282,6 +288,8 @@ SINGLE: dict[str, tuple[Fault, str]] = {
         Fault(whole=drop_logprobs, chunk=drop_logprobs), "replies/logprobs replies/logprobs-streamed"),
     "no alternatives": (
         Fault(whole=drop_alternatives, chunk=drop_alternatives), "replies/logprobs replies/logprobs-streamed"),
+    "rounded logprobs": (
+        Fault(whole=round_logprobs, chunk=round_logprobs), "replies/logprobs replies/logprobs-streamed"),
     "shows logprobs": (shown_logprobs(), "replies/logprobs-unasked"),
     "no reasoning": (Fault(whole=drop_reasoning, chunk=drop_reasoning), "replies/reasoning*"),
     "always stop": (

@@ -1,6 +1,7 @@
 """Reply fidelity: what the model said reaches the client as it was said, less what the client did not ask for."""
 
 import asyncio
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -109,8 +110,8 @@ def expect_tokens(tokens: list[JsonObject], reply: Reply) -> None:
     """Raise Wrong where the tokens' entries are not the reply's."""
     expect(bool(tokens), "no log-probabilities came")
     expect_same([token.get("token") for token in tokens], [piece.token for piece in reply.pieces], "the tokens")
-    for token in tokens:
-        expect(isinstance(token.get("logprob"), float), f"a log-probability is {short(token.get('logprob'))}")
+    for token, piece in zip(tokens, reply.pieces, strict=True):
+        expect_same(token.get("logprob"), math.log(piece.p), "a log-probability")
         alternatives = objects(token.get("top_logprobs"))
         expect(len(alternatives) == LISTED, f"{len(alternatives)} alternatives instead of {LISTED}")
 
