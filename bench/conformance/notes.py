@@ -2,10 +2,9 @@
 
 from fnmatch import fnmatch
 
-REMARKS = (
-    "Portkey is installed with the oldest versions of its web framework that it allows (`package.json` beside this "
-    "page): with the newest ones (@hono/node-server 1.19.19) each of its streams was a 500 here."
-)
+REMARKS = """\
+Portkey is installed with the oldest versions of its web framework that it allows (`package.json` beside this page): with
+the newest ones (@hono/node-server 1.19.19, hono 4.13.19) each of its streams was a 500 here."""
 PARAMETERS = "By design: with the provider `openai` it passes the parameters on that it knows, and no others"
 TOOLS = "By design: for vLLM it takes `strict` and `additionalProperties` out of tools"
 

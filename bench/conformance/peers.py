@@ -43,7 +43,7 @@ def install_litellm() -> str:
         subprocess.run([sys.executable, "-m", "venv", CACHE / "litellm"], check=True)
     pip = [python, "-m", "pip"]
     subprocess.run([*pip, "install", "-q", "--disable-pip-version-check", LITELLM], check=True)
-    return LITELLM.replace("[proxy]==", " ")
+    return f"LiteLLM {LITELLM.rpartition('=')[2]}"
 
 
 def install_portkey() -> str:

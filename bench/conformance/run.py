@@ -81,6 +81,7 @@ def report(results: Results, installed: dict[str, str]) -> str:
     counted = {name: Counter(result["verdict"] for result in results[name]) for name in names}
     counts = [[verdict, *(str(counted[name][verdict]) for name in names)] for verdict in VERDICTS]
     by_case = {name: {f"{one['area']}/{one['name']}": one for one in results[name]} for name in names}
+    counts.insert(2, ["of these by design †", *(str(len(designed(name, by_case[name]))) for name in names)])
     rows = [
         [f"`{case}`", *(shown(name, case, by_case[name][case]["verdict"]) for name in names)]
         for case in by_case[names[0]]
@@ -91,17 +92,21 @@ def report(results: Results, installed: dict[str, str]) -> str:
         if counted[name]["FAIL"]
     )
     versions = "; ".join(dict.fromkeys(installed.values()))
+    machine = f"Python {platform.python_version()}, {platform.system()} on {platform.machine()}, {os.cpu_count()} cores"
     return f"""# Conformance of gateways
 
 Written by `python bench/conformance/run.py`: the suite of [docs/conformance.md](../../docs/conformance.md) against each
 gateway, in front of the same scripted model server, with the configuration that its documentation gives for an
-OpenAI-compatible server such as vLLM (`smallfirst conformance --print-config`). {versions}. Python
-{platform.python_version()}, {platform.system()} on {platform.machine()}, {os.cpu_count()} cores.
+OpenAI-compatible server such as vLLM (`smallfirst conformance --print-config`).
+
+{versions}; {machine}.
 
 What is compared is fidelity to the OpenAI API, as a client of a model server behind the gateway sees it; not features,
 and not speed. Our own gateway was written with this suite at hand, the others were not. **A † marks a deviation that is
 the gateway's design**, by its documentation or plainly by its code; it is one all the same for a client that relies on
-what it changes. {REMARKS}
+what it changes.
+
+{REMARKS}
 
 {table(["", *names], counts)}
 
@@ -111,6 +116,11 @@ what it changes. {REMARKS}
 
 {failures}
 """
+
+
+def designed(name: str, cases: dict[str, dict[str, str]]) -> list[str]:
+    """The cases that a gateway fails by its design."""
+    return [case for case, one in cases.items() if "†" in shown(name, case, one["verdict"])]
 
 
 def shown(name: str, case: str, verdict: str) -> str:

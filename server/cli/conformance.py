@@ -91,7 +91,9 @@ async def results_of(target: Target, areas: Sequence[str]) -> list[Result]:
 async def staged(target: Target) -> AsyncIterator[Stage]:
     """The gateway, and the scripted model if there is one."""
     timeout = aiohttp.ClientTimeout(total=TOTAL_S)
-    async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    # A connection that was idle may be closed by the gateway just as it is used again: that would be no fault of it.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         gateway = Gateway(session, target.url, target.headers)
         if target.upstream_port is None:
             yield Stage(gateway, None, target.model, target.escalates, PATIENCE_S)
