@@ -3,15 +3,13 @@
 from fnmatch import fnmatch
 
 REMARKS = """\
-Portkey is installed with the oldest versions of its web framework that it allows (`package.json` beside this page): with
-the newest ones (@hono/node-server 1.19.19, hono 4.13.19) each of its streams was a 500 here."""
+Portkey is installed with the oldest versions of its web framework that it allows (`package.json` beside this page):
+with the newest ones (@hono/node-server 1.19.19, hono 4.13.19) each of its streams was a 500 here."""
 PARAMETERS = "By design: with the provider `openai` it passes the parameters on that it knows, and no others"
-TOOLS = "By design: for vLLM it takes `strict` and `additionalProperties` out of tools"
 
 # By gateway and pattern; the first that fits.
 NOTES: dict[tuple[str, str], str] = {
-    ("LiteLLM", "parameters/tool*"): TOOLS,
-    ("LiteLLM", "parameters/parallel_tool_calls"): f"{TOOLS}; `parallel_tool_calls` itself arrives",
+    ("LiteLLM", "parameters/tools"): "By design: for vLLM it takes `strict` and `additionalProperties` out of tools",
     ("LiteLLM", "parameters/metadata"): "By design: its own, for logging and tags",
     (
         "LiteLLM",

@@ -27,7 +27,7 @@ async def results(fault: Fault, *, cascade: bool, patience_s: float = PATIENCE_S
     async with (
         Upstream(0) as upstream,
         FaultyGateway(upstream.url, fault, cascade=cascade) as gateway,
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
         stage = Stage(Gateway(session, gateway.url, {}), upstream, "auto" if cascade else LARGE, cascade, patience_s)
         return [result async for result in run(stage)]

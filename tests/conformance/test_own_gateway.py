@@ -35,7 +35,7 @@ async def results(model: str, *, escalates: bool) -> list[Result]:
     async with (
         Upstream(0) as upstream,
         running_gateway(settings(upstream.url)) as url,
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
         await probed(url)
         stage = Stage(Gateway(session, url, {}), upstream, model, escalates, PATIENCE_S)
@@ -54,7 +54,7 @@ async def test_without_the_scripted_model_what_needs_none_is_run() -> None:
     async with (
         Upstream(0) as upstream,
         running_gateway(settings(upstream.url)) as url,
-        aiohttp.ClientSession() as session,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
         stage = Stage(Gateway(session, url, {}), None, "auto", True, PATIENCE_S)
         seen = [result async for result in run(stage)]

@@ -17,6 +17,7 @@ SCHEMA: JsonObject = {
 }
 FUNCTION: JsonObject = {"name": "get_weather", "description": "The weather", "parameters": SCHEMA, "strict": True}
 TOOLS: Json = [{"type": "function", "function": FUNCTION}]
+PLAIN_TOOLS: Json = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
 NAMED: Json = {"type": "function", "function": {"name": "get_weather"}}
 JSON_SCHEMA: Json = {"type": "json_schema", "json_schema": {"name": "trip", "strict": True, "schema": SCHEMA}}
 
@@ -36,9 +37,9 @@ FIELDS: dict[str, JsonObject] = {
     "max_tokens": {"max_tokens": 64},
     "max_completion_tokens": {"max_completion_tokens": 64},
     "tools": {"tools": TOOLS},
-    "tool_choice": {"tools": TOOLS, "tool_choice": NAMED},
-    "tool_choice-none": {"tools": TOOLS, "tool_choice": "none"},
-    "parallel_tool_calls": {"tools": TOOLS, "parallel_tool_calls": False},
+    "tool_choice": {"tools": PLAIN_TOOLS, "tool_choice": NAMED},
+    "tool_choice-none": {"tools": PLAIN_TOOLS, "tool_choice": "none"},
+    "parallel_tool_calls": {"tools": PLAIN_TOOLS, "parallel_tool_calls": False},
     "response_format": {"response_format": JSON_SCHEMA},
     "response_format-json_object": {"response_format": {"type": "json_object"}},
     "reasoning_effort": {"reasoning_effort": "low"},
