@@ -11,16 +11,10 @@ PARAMETERS = "By design: with the provider `openai` it passes the parameters on 
 NOTES: dict[tuple[str, str], str] = {
     ("LiteLLM", "parameters/tools"): "By design: for vLLM it takes `strict` and `additionalProperties` out of tools",
     ("LiteLLM", "parameters/metadata"): "By design: its own, for logging and tags",
-    (
-        "LiteLLM",
-        "parameters/user",
-    ): "By design: not among the parameters that it lists for vLLM; it counts spending by it",
+    ("LiteLLM", "parameters/user"): "By design: not among the parameters that it lists for vLLM; its own, for spending",
     ("LiteLLM", "parameters/priority"): "By design: its own, for its scheduler",
     ("LiteLLM", "parameters/verbosity"): "By design: refused, unless `drop_params` or `allowed_openai_params` is set",
-    (
-        "LiteLLM",
-        "parameters/messages-of-developer",
-    ): "By design: the role becomes `system` for models other than OpenAI's",
+    ("LiteLLM", "parameters/messages-of-developer"): "By design: for models other than OpenAI's it becomes `system`",
     ("LiteLLM", "replies/unknown-fields"): "The server's fields of the reply itself are kept",
     ("Portkey", "parameters/seed-*"): "JavaScript's numbers",
     ("Portkey", "parameters/*"): PARAMETERS,
