@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from io import BytesIO
 
 import aiohttp
 import orjson
@@ -20,6 +21,7 @@ from models.wire import JsonObject, WireReply
 MAX_REPLY_BYTES = 32 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10
 ERROR_BODY_S = 2.0
+MAX_BYTES_AT_ONCE = 2**20
 
 
 class Caller:
@@ -59,7 +61,7 @@ class Caller:
             async with asyncio.timeout_at(first_by_s):
                 posted = await self._session.post(
                     f"{endpoint.reached_url}{path}", server_hostname=endpoint.tls_name,
-                    data=orjson.dumps(body), headers=headers, timeout=timeout, allow_redirects=False,
+                    data=payload_of(body), headers=headers, timeout=timeout, allow_redirects=False,
                 )  # fmt: skip
         except TimeoutError as late:
             raise TimedOut(f"{endpoint.name} took longer than its limits allow") from late
@@ -129,6 +131,12 @@ class Caller:
             for event in reader.feed(received):
                 begun = True
                 yield event, received_s
+
+
+def payload_of(body: JsonObject) -> bytes | BytesIO:
+    """The body as the HTTP client takes it: a large one in parts, between which other answers go on."""
+    written = orjson.dumps(body)
+    return written if len(written) <= MAX_BYTES_AT_ONCE else BytesIO(written)
 
 
 async def error_body(reply: aiohttp.ClientResponse) -> bytes:

@@ -66,6 +66,43 @@ def chat(
     raise typer.Exit(run_chat(url, model, max_tokens))
 
 
+@app.command()
+def conformance(
+    url: Annotated[
+        str | None, typer.Argument(metavar="URL", help="The gateway, for example http://127.0.0.1:8080.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="What the gateway calls the model, or the cascade.")] = "auto",
+    upstream_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Where the scripted model listens; the gateway's model is there."),
+    ] = None,
+    escalates: Annotated[bool, typer.Option("--escalates", help="The model is a cascade.")] = False,
+    api_key: Annotated[str | None, typer.Option(help="The gateway's key.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="A header of every request, 'name: value'.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="AREA", help="Only the cases of this area.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file too.")] = None,
+    print_config: Annotated[
+        Literal["smallfirst", "litellm", "portkey"] | None,
+        typer.Option(help="Print how this gateway is put in front of the scripted model."),
+    ] = None,
+) -> None:
+    """Show whether a gateway keeps what the OpenAI API promises: 0 where nothing failed, 1 where something did."""
+    from server.cli.conformance import Target, headers_of, run_conformance
+    from server.conformance.recipes import recipe
+
+    if print_config is not None:
+        typer.echo(recipe(print_config, upstream_port or 9100), nl=False)
+        return
+    if url is None:
+        raise typer.BadParameter("give the gateway's URL", param_hint="URL")
+    try:
+        headers = headers_of(header or (), api_key)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong), param_hint="--header") from wrong
+    target = Target(url, model, upstream_port, escalates, headers)
+    raise typer.Exit(run_conformance(target, only or (), json))
+
+
 @demo.command("train")
 def demo_train(
     which: Annotated[Literal["small", "large", "both"], typer.Argument()] = "both",
