@@ -81,12 +81,14 @@ class Piece:
 @dataclass(frozen=True, slots=True)
 class Delta:
     """A piece of an answer: the reply or chunk as it came, what was read out of it, and when (seconds, monotonic). The
-    first one has the fingerprint of the tokenizer of the answer's token ids, where that is known."""
+    first one has the fingerprint of the tokenizer of the answer's token ids, where that is known, and how the answer
+    went on after another model's words, where it did."""
 
     reply: WireReply
     pieces: tuple[Piece, ...]
     received_s: float
     tokenizer: str | None = None
+    went_on: WentOn | None = None
 
     @property
     def length(self) -> int:
@@ -98,14 +100,13 @@ class Delta:
 class Finish:
     """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; the
     chunk of a stream that brought the report; what came of drafts that the server verified, where it says so, and
-    whether it was `handed` one; and how it went on after another model's words, where it did."""
+    and whether it was `handed` one."""
 
     usage: Usage | None
     reported: WireUsage | None = None
     chunk: WireReply | None = None
     speculation: Speculation | None = None
     handed: bool = False
-    went_on: WentOn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def choice_of(pieces: list[Piece]) -> Choice:
     """One choice from its pieces, in order."""
     messages = [piece.message for piece in pieces]
     return Choice(
-        text="".join(message.get("content") or "" for message in messages),
+        text=text_of(pieces),
         reasoning="".join(map(reasoning_of, messages)),
         refusal="".join(message.get("refusal") or "" for message in messages),
         tool_calls=tool_calls_of(messages),
@@ -178,6 +179,11 @@ def choice_of(pieces: list[Piece]) -> Choice:
         finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
         token_ids=tuple(token_id for piece in pieces for token_id in piece.token_ids),
     )
+
+
+def text_of(pieces: Iterable[Piece]) -> str:
+    """What they say, put together."""
+    return "".join(piece.message.get("content") or "" for piece in pieces)
 
 
 def reasoning_of(message: WireMessage) -> str:

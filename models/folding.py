@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from models.answer import Delta, Finish, Piece
+from models.parsing import TEXTS
 from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToolCall
 
 
@@ -30,25 +31,41 @@ def choice_of(index: int, chunks: Sequence[WireChoice]) -> WireChoice:
     """One choice: what its chunks say last, and what they say of the message and the tokens put together."""
     whole: WireChoice = {}
     for chunk in chunks:
-        whole = {**whole, **chunk}
+        whole = {**whole, **{name: value for name, value in chunk.items() if value is not None or name not in whole}}  # type: ignore[typeddict-item]
     whole.pop("delta", None)
-    entries = [entry for chunk in chunks for entry in (chunk.get("logprobs") or {}).get("content") or ()]
-    logprobs: WireLogprobs | None = {"content": entries} if entries else None
-    ids = [token_id for chunk in chunks for token_id in chunk.get("token_ids") or ()]
-    message = message_of([chunk.get("delta") or {} for chunk in chunks])
-    return {**whole, "index": index, "message": message, "logprobs": logprobs, "token_ids": ids}
+    whole["index"] = index
+    whole["message"] = message_of([chunk.get("delta") or {} for chunk in chunks])
+    whole["logprobs"] = logprobs_of([chunk.get("logprobs") or {} for chunk in chunks])
+    if any(chunk.get("token_ids") is not None for chunk in chunks):
+        whole["token_ids"] = [token_id for chunk in chunks for token_id in chunk.get("token_ids") or ()]
+    return whole
+
+
+def logprobs_of(chunks: Sequence[WireLogprobs]) -> WireLogprobs | None:
+    """The lists of each chunk's tokens, one after the other, under their names."""
+    joined: dict[str, list[object]] = {}
+    for chunk in chunks:
+        for name, tokens in chunk.items():
+            if isinstance(tokens, list):
+                joined.setdefault(name, []).extend(tokens)
+    if not joined:
+        return None
+    whole: WireLogprobs = {"content": None}
+    whole.update(joined)  # type: ignore[typeddict-item]
+    return whole
 
 
 def message_of(deltas: Iterable[WireMessage]) -> WireMessage:
-    """The message that the deltas add up to: texts are joined, tool calls put together; other fields are said once."""
+    """The message that the deltas add up to: what the model says is joined, lists are too, tool calls are put together;
+    of other fields the last word counts."""
     whole: dict[str, object] = {"role": "assistant", "content": None}
     calls: dict[int, WireToolCall] = {}
     for delta in deltas:
         for name, value in delta.items():
-            said = whole.get(name)
-            whole[name] = said + value if isinstance(said, str) and isinstance(value, str) and name != "role" else value
-        for call in delta.get("tool_calls") or ():
-            index = call.get("index") or 0
+            whole[name] = joined(name, whole.get(name), value)
+        for place, call in enumerate(delta.get("tool_calls") or ()):
+            given = call.get("index")
+            index = place if given is None else given
             calls[index] = call_of(calls.get(index), call)
     if calls:
         whole["tool_calls"] = [without_index(calls[index]) for index in sorted(calls)]
@@ -58,13 +75,27 @@ def message_of(deltas: Iterable[WireMessage]) -> WireMessage:
     return message
 
 
+def joined(name: str, said: object, more: object) -> object:
+    """A field of a message, and what one more delta says of it."""
+    if more is None:
+        return said
+    if isinstance(said, str) and isinstance(more, str) and name in TEXTS:
+        return said + more
+    return [*said, *more] if isinstance(said, list) and isinstance(more, list) else more
+
+
 def call_of(said: WireToolCall | None, more: WireToolCall) -> WireToolCall:
-    """A tool call, and what one more piece adds to its arguments."""
+    """A tool call, and what one more piece of it says: its arguments are joined, of the rest the first word counts."""
     if said is None:
         return more
-    function = said.get("function") or {}
-    arguments = (function.get("arguments") or "") + ((more.get("function") or {}).get("arguments") or "")
-    return {**more, **said, "function": {**function, "arguments": arguments}}
+    function, added = said.get("function") or {}, more.get("function") or {}
+    known = {name: value for name, value in said.items() if value is not None}
+    whole: WireToolCall = {**more, **known}  # type: ignore[typeddict-item]
+    whole["function"] = {
+        "name": function.get("name") or added.get("name"),
+        "arguments": (function.get("arguments") or "") + (added.get("arguments") or ""),
+    }
+    return whole
 
 
 def without_index(call: WireToolCall) -> WireToolCall:

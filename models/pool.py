@@ -137,10 +137,12 @@ class Pool:
         return prompt.with_token_ids() if prompt.streams and len(self.replicas) > 1 else prompt
 
     def _choose(self, prompt: Prompt, among: Sequence[Replica]) -> Replica:
-        """Who is asked. Raises CapabilityMiss where no server of the tier takes the request, Unreachable where none of
-        those that may be asked just now does."""
+        """Who is asked. Raises CapabilityMiss where no server of the tier takes the request, Overloaded where that is
+        not known yet, Unreachable where none of those that may be asked just now does."""
         barred = prompt.bars_speculation
         if barred and not any(replica.takes(prompt) for replica in self.replicas):
+            if any(replica.abilities.speculation is None for replica in self.replicas):
+                raise Overloaded(f"{barred}: it is not known yet whether a server of the model takes it")
             raise CapabilityMiss(f"{barred}: no server of the model takes it: all of them speculate", param=barred)
         ready = [replica for replica in among if replica.may_be_asked]
         able = [replica for replica in ready if replica.takes(prompt)] or ([] if barred else ready)

@@ -14,6 +14,7 @@ Modality = Literal["image", "audio", "video", "file"]
 MODALITIES: dict[str, Modality] = {
     "image_url": "image", "input_audio": "audio", "audio_url": "audio", "video_url": "video", "file": "file",
 }  # fmt: skip
+TOLD_TO_TEMPLATES = ("reasoning_effort", "documents", "chat_template", "add_generation_prompt", "mm_processor_kwargs")
 SPECULATION_REFUSES = ("min_p", "logit_bias", "logprob_token_ids")
 
 
@@ -133,6 +134,13 @@ class Prompt:
         return next((name for name in SPECULATION_REFUSES if self.fields.get(name)), None)
 
     @property
+    def renders_by_more(self) -> bool:
+        """Whether a chat template is told more than its messages, tools and own arguments: what, only the server that
+        renders it knows."""
+        tool_choice = self.fields.get("tool_choice")
+        return tool_choice not in (None, "auto") or any(self.fields.get(name) is not None for name in TOLD_TO_TEMPLATES)
+
+    @property
     def predicted(self) -> str | None:
         """The answer as the client predicts it (OpenAI's `prediction`)."""
         prediction = self.fields.get("prediction")
@@ -174,9 +182,9 @@ class Prompt:
         """The same prompt, with the beginning of the answer written already."""
         return replace(self, written=written, handover=None)
 
-    def after(self, prefix: Prefix) -> "Prompt":
-        """The same prompt, whose answer begins with what another model wrote."""
-        return replace(self, prefix=prefix, identified=True)
+    def after(self, prefix: Prefix, handover: Handover | None) -> "Prompt":
+        """The same prompt, whose answer begins with what another model wrote; and what it may verify after that."""
+        return replace(self, prefix=prefix, handover=handover, identified=True)
 
     def streamed(self) -> "Prompt":
         """The same prompt; its answer comes piece by piece, whatever the client wants."""

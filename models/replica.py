@@ -1,5 +1,6 @@
 """One server of a tier: what it is asked, and what is known of it. Knows nothing of the tier's other servers."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -25,10 +26,15 @@ COUNT_S = 10.0
 DETOKENIZE_S = 5.0
 FULL_S = 1
 LONGEST_FULL_S = 30
-RENDERED = ("messages", "tools", "chat_template_kwargs", "add_special_tokens")  # what a chat template is given
+GO_ON_WITHIN_S = 2.0
+TEMPLATE_TAKES = ("messages", "tools", "chat_template_kwargs", "add_special_tokens")
 MOST_HELD_IDS = 8
 SERVER_FAILED = 500
 CHARACTERS_PER_TOKEN = 8
+
+
+class WentOnElsewhere(BadReply):
+    """The server was told to go on from token ids, and answered from something else."""
 
 
 class Replica:
@@ -87,14 +93,18 @@ class Replica:
 
     async def kept_ids(self, ids: Sequence[int], stretches: Sequence[tuple[int, str]]) -> int | None:
         """How many of the token ids that were told are all that was told, by this server's tokenizer: the last ones may
-        hold the beginning of a character, or words that a parser held back. None where no number of them is.
+        hold the beginning of a character, or words that a parser held back. None where no number of them is, or where
+        the server cannot say.
 
         `stretches` are texts that go to the end of the ids, and where in these each begins.
         """
         most = len(ids)
         for kept in range(most, max(0, most - MOST_HELD_IDS), -1):
             for start, text in stretches:
-                if kept > start and await self._text_of(ids[start:kept]) in (text, text.removeprefix(" ")):
+                said = await self._text_of(ids[start:kept]) if kept > start else ""
+                if said is None:
+                    return None
+                if kept > start and said in (text, text.removeprefix(" ")):
                     return kept
         return None
 
@@ -147,39 +157,63 @@ class Replica:
                 self.breaker.failed(ticket, lost=isinstance(error, NoConnection))
 
     async def _answer(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        asking = prompt
         if prompt.prefix is not None and prompt.written is None:
-            prompt = await self._after(prompt, prompt.prefix)
+            asking = await self._after(prompt, prompt.prefix)
+        try:
+            async with aclosing(self._asked(asking)) as parts:
+                async for part in parts:
+                    yield part
+        except WentOnElsewhere:
+            if prompt.written is not None:
+                raise
+            async with aclosing(self._asked(prompt)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def _asked(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        """Deltas, then one finish. Raises WentOnElsewhere, before anything else, where the server takes no notice of
+        the token ids that it should go on from."""
         draft = await self._draft_ids(prompt)
         body = prompt.body(self.endpoint.model, extras=self.endpoint.dialect == "vllm", draft=draft)
         first = True
         async with aclosing(self._caller.answer(body, prompt.request_id)) as parts:
             async for part in parts:
                 if isinstance(part, Finish):
-                    yield self._completed(part, prompt, handed=bool(draft))
+                    yield self._completed(part, handed=bool(draft))
                     continue
                 yield self._opening(part, prompt) if first else part
                 first = False
 
     def _opening(self, delta: Delta, prompt: Prompt) -> Delta:
-        """The first piece. Raises BadReply where it does not follow the token ids that the server was given."""
+        """The first piece. Raises WentOnElsewhere where it does not follow the ids that the server was given."""
         written = prompt.written
         if written is not None:
             told = tuple(delta.reply.get("prompt_token_ids") or ())
             if told != (*written.prompt_token_ids, *written.token_ids):
-                raise BadReply("the server went on from something else than what had been said")
-        return replace(delta, tokenizer=self.abilities.tokenizer) if prompt.identified else delta
+                raise WentOnElsewhere("the server went on from something else than what had been said")
+        if not prompt.identified:
+            return delta
+        return replace(delta, tokenizer=self.abilities.tokenizer, went_on=went_on(prompt))
 
-    def _completed(self, finish: Finish, prompt: Prompt, *, handed: bool) -> Finish:
+    def _completed(self, finish: Finish, *, handed: bool) -> Finish:
         if finish.speculation is not None:
             self.acceptance.learn(finish.speculation)
-        return replace(finish, handed=handed, went_on=went_on(prompt))
+        return replace(finish, handed=handed)
 
     async def _after(self, prompt: Prompt, prefix: Prefix) -> Prompt:
-        """A prompt that goes on after another model's words, in token ids where that can be exact; else in text."""
-        if not prefix.token_ids or prefix.tokenizer is None or prefix.tokenizer != self.abilities.tokenizer:
+        """A prompt that goes on after another model's words, in token ids where those can be had, and soon; else as it
+        is: in text."""
+        same_ids = prefix.token_ids and prefix.tokenizer is not None and prefix.tokenizer == self.abilities.tokenizer
+        if not same_ids or prompt.renders_by_more:
             return prompt
-        kept = await self.kept_ids(prefix.token_ids, [(0, prefix.text)])
-        prompt_ids = await self._prompt_ids(prompt)
+        try:
+            async with asyncio.timeout(GO_ON_WITHIN_S):
+                kept, prompt_ids = await asyncio.gather(
+                    self.kept_ids(prefix.token_ids, [(0, prefix.text)]), self._prompt_ids(prompt)
+                )
+        except TimeoutError:
+            return prompt
         if kept is None or not prompt_ids:
             return prompt
         written = Written(prompt_ids, prefix.token_ids[:kept])
@@ -187,7 +221,7 @@ class Replica:
 
     async def _prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """The conversation in this server's token ids, up to where an answer begins; none where it cannot say."""
-        named = {name: prompt.fields[name] for name in RENDERED if prompt.fields.get(name) is not None}
+        named = {name: prompt.fields[name] for name in TEMPLATE_TAKES if prompt.fields.get(name) is not None}
         body: JsonObject = {**named, "model": self.endpoint.model, "add_generation_prompt": True}
         try:
             return tokens_of(await self._door.post("/tokenize", body, within_s=DETOKENIZE_S))

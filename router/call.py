@@ -78,12 +78,13 @@ class Meter:
         begins, self._begun = not self._begun, True
         if isinstance(part, Finish):
             self._reported, self.speculation = part.usage, part.speculation
-            self.handed, self.went_on = part.handed, part.went_on
+            self.handed = part.handed
             self._asked_s = None
             return False
         if self._asked_s is not None:
             self._waited_s += max(0.0, part.received_s - self._asked_s)
         self._asked_s = None
+        self.went_on = self.went_on or part.went_on
         self._prompt_tokens = self._prompt_tokens or len(part.reply.get("prompt_token_ids") or ())
         for piece in part.pieces:
             self._tokens += piece.length

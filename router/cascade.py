@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import get_args
 
-from models.answer import Delta, Finish, draft_of
-from models.errors import CapabilityMiss, FailureReason, ModelError, Overloaded
+from models.answer import Delta, Finish, draft_of, reasoning_of
+from models.errors import BadReply, CapabilityMiss, FailureReason, ModelError, Overloaded
 from models.prompt import Handover, Prompt
 from models.resuming import is_opening
 from router.call import Observe, Tier, metered
@@ -92,13 +92,13 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
             if isinstance(drafting.verdict, Keep):
                 observe(Finished(tier.name))
                 return
-            asking = prompt.handing_over(drafting.handover)
             if drafting.prefix is not None:
                 go_up(cascade, tier, final, drafting.verdict.reason, observe)
                 observe(Continued(final.name, drafting.prefix.tokens))
-                asking = asking.after(drafting.prefix)
+                asking = prompt.after(drafting.prefix, drafting.handover)
                 break
             go_up(cascade, tier, following, drafting.verdict.reason, observe)
+            asking = prompt.handing_over(drafting.handover)
     async with aclosing(finally_answered(final, asking, observe)) as final_parts:
         async for part in final_parts:
             yield part
@@ -149,7 +149,12 @@ async def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> Asyn
             raise CapabilityMiss(f"messages: the model takes no {lacked}", param="messages")
         async with aclosing(metered(tier, prompt, observe)) as answered:
             async for part in answered:
-                if prompt.prefix is None or isinstance(part, Finish) or not is_opening(part):
+                if prompt.prefix is None or isinstance(part, Finish):
+                    yield part
+                    continue
+                if any(reasoning_of(piece.message) for piece in part.pieces):
+                    raise BadReply("the final tier thinks anew after what was shown: such a model cannot go on")
+                if not is_opening(part):
                     yield part
     except ModelError as error:
         observe(Failed(tier.name, error.reason))

@@ -1,13 +1,14 @@
 """One drafter at work: what may be shown of its draft, what becomes of it, and what is left for the next tier."""
 
+import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 
-from models.answer import Delta, Draft, Finish, Piece, draft_of
+from models.answer import Delta, Draft, Finish, Piece, draft_of, text_of
 from models.errors import ModelError
 from models.folding import whole_of
 from models.prompt import Handover, Prefix, Prompt
-from router.call import Observe, Tier, metered
+from router.call import CHARACTERS_PER_TOKEN, Observe, Tier, metered
 from router.events import Accepted, Drafted, Failed, Opened, Scored
 from router.gate import Gate
 from router.policy import GoUp, Judgement, Keep, Policy, judge
@@ -29,6 +30,7 @@ class Drafting:
         self._prompt = prompt
         self._policy = policy
         self._observe = observe
+        self._began_s = 0.0
         self.verdict: Keep | GoUp = GoUp("unsure")
         self.handover: Handover | None = None
         self.prefix: Prefix | None = None
@@ -54,6 +56,7 @@ class Drafting:
         """The draft as its gate and holdback let it out, while it is being written; to a client that does not stream,
         in one piece at the end. Raises a ModelError where the drafter fails in an answer that it alone may finish."""
         stream = Stream(gate, self._policy, self._prompt)
+        self._began_s = time.perf_counter()
         try:
             async with aclosing(self._written(stream)) as parts:
                 async for part in parts:
@@ -86,10 +89,12 @@ class Drafting:
             self.verdict = GoUp(error.reason)
 
     def _taken(self, stream: Stream, delta: Delta) -> Sequence[Delta]:
-        was_open = stream.opened
+        """What may be shown now; the client's stream opens with the first of it."""
+        was_shown = stream.shows
         shown = stream.take(delta)
-        if stream.opened is not None and was_open is None:
-            self._observe(Opened(self._tier.name, stream.opened.tokens, stream.opened.confidence))
+        if shown and stream.opened is not None and not was_shown:
+            waited_s = max(0.0, delta.received_s - self._began_s)
+            self._observe(Opened(self._tier.name, stream.opened.tokens, stream.opened.confidence, waited_s))
         return shown
 
     def _worded(self, stream: Stream) -> Sequence[Delta | Finish]:
@@ -114,8 +119,10 @@ class Drafting:
 
     def _leave(self, stream: Stream) -> None:
         """What was shown, to be gone on from; and what was not, for the next tier's engine to verify."""
-        if stream.shown_tokens:
-            self.prefix = Prefix(text_of(stream.shown), stream.shown_tokens, ids_of(stream.shown), stream.tokenizer)
+        text = text_of(stream.shown)
+        if text:
+            tokens = stream.shown_tokens or -(-len(text) // CHARACTERS_PER_TOKEN)
+            self.prefix = Prefix(text, tokens, ids_of(stream.shown), stream.tokenizer)
         rest = Handover(text_of(stream.rest), ids_of(stream.rest), stream.tokenizer)
         self.handover = self._of_use(rest if rest.text or rest.token_ids else None)
 
@@ -144,11 +151,6 @@ def handover_of(draft: Draft, deltas: Sequence[Delta]) -> Handover | None:
 def length_of(deltas: Iterable[Delta]) -> int:
     """Their tokens."""
     return sum(delta.length for delta in deltas)
-
-
-def text_of(pieces: Iterable[Piece]) -> str:
-    """What they say, put together."""
-    return "".join(piece.message.get("content") or "" for piece in pieces)
 
 
 def ids_of(pieces: Iterable[Piece]) -> tuple[int, ...]:

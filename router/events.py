@@ -43,12 +43,13 @@ class Drafted:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The gate let a draft's beginning through, before the whole of it could be judged: so many answer tokens, whose
-    draft will be accepted with this confidence in [0, 1]."""
+    """A draft's beginning is shown before the whole of it could be judged. At so many answer tokens its gate opened,
+    with this confidence in [0, 1] that the whole will be accepted; so many seconds were waited for what is shown."""
 
     tier: str
     tokens: int
     confidence: float
+    waited_s: float
 
 
 @dataclass(frozen=True, slots=True)

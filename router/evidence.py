@@ -28,12 +28,13 @@ class EvidenceSoFar:
     """The same of a draft of one choice under way, in constant memory; no grammar may force its tokens.
 
     `tokens` counts those of the answer itself: what comes with reasoning, or between it and the answer, is none.
+    `characters` are the answer's.
     """
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._running = scorer.running()
-        self._characters = 0
+        self.characters = 0
         self._token_characters = 0
         self._reasons = False
         self._answers = False
@@ -44,7 +45,7 @@ class EvidenceSoFar:
     def add(self, piece: Piece) -> None:
         """One more piece of the draft."""
         text = piece.message.get("content") or ""
-        self._characters += len(text)
+        self.characters += len(text)
         reasons = bool(reasoning_of(piece.message))
         self._reasons = self._reasons or reasons
         self._answers = self._answers or bool(text)
@@ -53,14 +54,15 @@ class EvidenceSoFar:
         self.tokens += len(piece.tokens)
         for token in piece.tokens:
             self._token_characters += len(token.text)
-            self._usable = self._usable and not math.isnan(token.logprob)
             self._all_zero = self._all_zero and token.logprob == 0.0
-            self._running.add(token)
+            self._usable = self._usable and not math.isnan(token.logprob)
+            if self._usable:
+                self._running.add(token)
 
     @property
     def missing(self) -> EvidenceReason | None:
         """Why the draft cannot be scored, if it cannot; see `evidence_of`."""
-        if not self.tokens or 2 * self._token_characters < self._characters:
+        if not self.tokens or 2 * self._token_characters < self.characters:
             return "no-evidence"
         return None if self._usable and not self._all_zero else "degenerate-evidence"
 

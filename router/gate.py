@@ -10,6 +10,7 @@ import orjson
 from router.scorers import ScorerName
 
 LEAST = 1e-6
+MOST_TOKENS = 1_000_000
 KIND = "smallfirst-gate-1"
 
 
@@ -79,7 +80,7 @@ def gate_of(written: bytes) -> Gate:
 def is_sane(sized: tuple[int, Curve]) -> bool:
     """Whether a curve is of one token at least, and of numbers."""
     size, curve = sized
-    return size >= 1 and math.isfinite(curve.slope) and math.isfinite(curve.intercept)
+    return 1 <= size <= MOST_TOKENS and math.isfinite(curve.slope) and math.isfinite(curve.intercept)
 
 
 def written(gate: Gate) -> bytes:

@@ -67,8 +67,8 @@ class Outcome:
         match event:
             case Planned(mode="exact"):
                 self.tier, self.reason = self.cascade.final.name, "exact"
-            case Opened():
-                self.opened, self.reason = True, "opened"
+            case Opened(waited_s=waited_s):
+                self.opened, self.reason, self._waiting_s = True, "opened", waited_s
             case Scored(confidence=confidence):
                 self.confidence = confidence
             case Accepted(reason=reason):
@@ -86,7 +86,8 @@ class Outcome:
 
     @property
     def waited_s(self) -> float:
-        """Seconds spent waiting for models; of a call that is running, those until its first piece."""
+        """Seconds spent waiting for models; of a call that is running, those until its first piece, or until its gate
+        opened."""
         return self._waited_s + self._waiting_s
 
     @property

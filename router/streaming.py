@@ -8,15 +8,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from models.answer import Delta, Draft, Finish, Piece, choice_of
+from models.answer import Delta, Draft, Finish, Piece, choice_of, text_of
 from models.prompt import Prompt
-from models.resuming import may_go_on, speaks
-from router.checks import failed_check, is_looping, is_refused
+from models.resuming import may_go_on
+from router.checks import LOOP_WINDOW, failed_check, is_looping, is_refused
 from router.evidence import EvidenceSoFar
-from router.gate import Gate, StreamRules
-from router.policy import GoUp, Judgement, Keep, Policy, judge, scored
+from router.gate import LEAST, Gate, StreamRules
+from router.policy import GoUp, Judgement, Keep, Policy, judge, scored, without_evidence
 
 LOOKS_FOR_LOOPS_EVERY = 128  # tokens
+BEGINNING_CHARACTERS = 200
 
 
 def gate_for(policy: Policy, prompt: Prompt) -> Gate | None:
@@ -25,14 +26,16 @@ def gate_for(policy: Policy, prompt: Prompt) -> Gate | None:
     gate = policy.stream.gate
     if gate is None or (policy.scorer.name, policy.threshold) != (gate.scorer, gate.threshold):
         return None
-    return gate if prompt.form == "chat" and prompt.choices == 1 and not prompt.constrains else None
+    plain = prompt.form == "chat" and prompt.choices == 1 and not prompt.constrains
+    return gate if plain and not prompt.fields.get("prompt_logprobs") else None
 
 
 def may_open(rules: StreamRules, prompt: Prompt) -> bool:
-    """Whether the stream may open before its draft is whole."""
+    """Whether the stream may open before its draft is whole. What an engine with speculation cannot take is held, for
+    the final tier may have no other."""
     if rules.on_doubt == "hold" or not prompt.streams:
         return False
-    return rules.on_doubt == "finish" or may_go_on(prompt)
+    return rules.on_doubt == "finish" or (may_go_on(prompt) and prompt.bars_speculation is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,9 @@ class Stream:
             self._evidence.add(piece)
             self._is_plain = self._is_plain and piece.is_plain
             self._pieces.append(without_tokens(piece) if self.opened else piece)
-        if self.opened is None:
+        if self.opened is None and not ends(delta):
             self._try_gate()
-        elif self._rules.on_doubt == "continue":
+        elif self.opened is not None and self._rules.on_doubt == "continue":
             self._look_for_doubt()
         return self._let_out()
 
@@ -91,9 +94,11 @@ class Stream:
             return judge(self._draft, self._prompt, self._policy)
         if self._rules.on_doubt == "finish":
             return Judgement(Keep("opened"))
-        failed = failed_check(self._draft.choices, self._prompt, self._policy.checks) or self._evidence.missing
+        failed = failed_check(self._draft.choices, self._prompt, self._policy.checks)
         if failed is not None:
             return Judgement(GoUp(failed))
+        if self._evidence.missing is not None:
+            return without_evidence(self._evidence.missing, self._policy)
         return scored(self._evidence.score, self._policy)
 
     def all_that_is_held(self) -> Sequence[Delta]:
@@ -109,6 +114,11 @@ class Stream:
     def shown(self) -> Sequence[Piece]:
         """The pieces that were let out."""
         return self._pieces[: self._shown_pieces]
+
+    @property
+    def shows(self) -> bool:
+        """Whether any piece was let out."""
+        return self._shown_pieces > 0
 
     @property
     def shown_tokens(self) -> int:
@@ -135,7 +145,7 @@ class Stream:
             return
         if self._rules.stop_at is not None and probability <= self._rules.stop_at:
             self.doubt = GoUp("unsure")
-        elif self._may_open and probability >= self._rules.open_at and self._may_be_shown():
+        elif self._may_open and probability >= max(self._rules.open_at, LEAST) and self._may_be_shown():
             self.opened = Opening(self._evidence.tokens, probability)
             self._pieces = [without_tokens(piece) for piece in self._pieces]
 
@@ -152,20 +162,41 @@ class Stream:
         return probability
 
     def _may_be_shown(self) -> bool:
-        """Whether the beginning passes the checks that a beginning can fail; reasoning cannot be gone on from."""
-        choice = choice_of(self._pieces)
-        if not self._is_plain and self._rules.on_doubt == "continue":
-            return False
-        return bool(choice.text.strip()) and not ("refused" in self._policy.checks and is_refused(choice, self._prompt))
+        """Whether the beginning passes the checks that a beginning can fail, and could be gone on from: it is no
+        reasoning, and in no doubt already."""
+        if self._rules.on_doubt == "continue":
+            in_doubt = self._evidence.confidence < self._policy.threshold
+            if in_doubt or not self._is_plain:
+                return False
+        return bool(text_of(self._pieces).strip()) and not self._refuses()
 
     def _look_for_doubt(self) -> None:
         evidence = self._evidence
-        if evidence.missing is not None or evidence.confidence < self._policy.threshold:
-            self.doubt = GoUp(evidence.missing or "unsure")
-        elif evidence.tokens - self._looked_for_loops_at >= LOOKS_FOR_LOOPS_EVERY and "looping" in self._policy.checks:
-            self._looked_for_loops_at = evidence.tokens
-            if is_looping(choice_of(self._pieces), self._prompt):
-                self.doubt = GoUp("looping")
+        judgement = (
+            scored(evidence.score, self._policy)
+            if evidence.missing is None
+            else without_evidence(evidence.missing, self._policy)
+        )
+        if isinstance(judgement.verdict, GoUp):
+            self.doubt = judgement.verdict
+        elif self._refuses():
+            self.doubt = GoUp("refused")
+        elif self._loops():
+            self.doubt = GoUp("looping")
+
+    def _refuses(self) -> bool:
+        """Whether a short beginning is a refusal; a longer one would have shown it before."""
+        if "refused" not in self._policy.checks or self._evidence.characters > BEGINNING_CHARACTERS:
+            return False
+        return is_refused(choice_of(self._pieces), self._prompt)
+
+    def _loops(self) -> bool:
+        """Whether the end repeats itself; looked for every so many tokens."""
+        tokens = self._evidence.tokens
+        if "looping" not in self._policy.checks or tokens - self._looked_for_loops_at < LOOKS_FOR_LOOPS_EVERY:
+            return False
+        self._looked_for_loops_at = tokens
+        return is_looping(choice_of(self._pieces[-LOOP_WINDOW:]), self._prompt)
 
     def _let_out(self) -> Sequence[Delta]:
         """What the holdback does not keep; nothing from the first piece on that is no plain text, until the end."""
@@ -176,13 +207,15 @@ class Stream:
         return [self._out() for _ in range(self._ready())] if self._is_plain else []
 
     def _ready(self) -> int:
-        """How many deltas the holdback does not keep; the last one has words, so that an answer can go on after it."""
+        """How many deltas the holdback does not keep. The last one's words do not end in white space, which some chat
+        templates would cut off where an answer goes on from text; and none is the answer's end."""
         kept_tokens, ready = self._held_tokens, 0
         for place, delta in enumerate(self._held, 1):
             kept_tokens -= delta.length
-            if kept_tokens < self._rules.holdback_tokens:
+            if kept_tokens < self._rules.holdback_tokens or ends(delta):
                 break
-            if speaks(delta):
+            words = text_of(delta.pieces)
+            if words and words == words.rstrip():
                 ready = place
         return ready
 
@@ -191,6 +224,11 @@ class Stream:
         self._held_tokens -= delta.length
         self._shown_pieces += len(delta.pieces)
         return delta
+
+
+def ends(delta: Delta) -> bool:
+    """Whether the answer ends with this."""
+    return any(piece.finish_reason for piece in delta.pieces)
 
 
 def without_tokens(piece: Piece) -> Piece:

@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from models.parsing import message_of
 from models.wire import JsonObject
 
 TOP_LOGPROBS = 5
@@ -26,8 +27,16 @@ def unanswered(prompts: Path, answers: Path) -> list[JsonObject]:
 
     A prompt is a line of JSON: a chat request's fields, or `{"prompt": "..."}` for a question alone.
     """
-    known = {orjson.dumps(line.get("request")) for line in read_lines(answers)} if answers.exists() else set()
+    known = {orjson.dumps(line.get("request")) for line in read_lines(mended(answers))} if answers.exists() else set()
     return [request for request in map(request_of, read_lines(prompts)) if orjson.dumps(request) not in known]
+
+
+def mended(answers: Path) -> Path:
+    """The file, without the end of a line that was cut off while it was written."""
+    content = answers.read_bytes()
+    if content and not content.endswith(b"\n"):
+        answers.write_bytes(content[: content.rfind(b"\n") + 1])
+    return answers
 
 
 async def record(
@@ -58,12 +67,13 @@ async def answer_of(session: aiohttp.ClientSession, url: str, model: str, reques
     body = {**request, "model": model, "stream": False, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
     try:
         async with session.post(url, json=body) as reply:
-            said: JsonObject = orjson.loads(await reply.read())
+            received = await reply.read()
             if reply.status >= 500 or reply.status == 429:
                 return None
             if reply.status != 200:
-                raise CannotRecord(f"{url} answered {reply.status}: {said.get('error') or said}")
-            return said
+                raise CannotRecord(f"{url} answered {reply.status}: {message_of(received)}")
+            said = orjson.loads(received)
+            return said if isinstance(said, dict) else None
     except aiohttp.ClientConnectorError as nobody:
         raise CannotRecord(f"nobody answers at {url}") from nobody
     except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):

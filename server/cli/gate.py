@@ -50,7 +50,11 @@ def run_fit(
     if not gate.curves:
         complain([f"{len(seen)} answers with evidence are too few, or all of them are accepted, or none is"])
         return 1
-    out.write_bytes(written(gate))
+    try:
+        out.write_bytes(written(gate))
+    except OSError as unwritable:
+        complain([f"{out}: {unwritable.strerror}"])
+        return WRONG_USE
     report(gate, seen, fits_of(gate, seen, policy, open_at=chosen.stream.open_at), open_at=chosen.stream.open_at)
     return 0
 

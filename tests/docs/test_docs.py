@@ -83,7 +83,7 @@ STORY: tuple[Event, ...] = (
     Scored("small", -0.1, 0.9),
     Accepted("small", "sure"),
     Drafted("small", 3, 3),
-    Opened("small", 2, 0.9),
+    Opened("small", 2, 0.9, 0.1),
     Escalated("small", "large", "unsure"),
     Continued("large", 2),
     Called("large", Usage(10, 3), 0.1, Speculation(4, 3, 1, 4), went_on="ids"),

@@ -92,7 +92,7 @@ class Scheduled:
             place = end
             if end == len(schedule.ps):
                 break
-        yield Finish(Usage(PROMPT_TOKENS + since, max(0, len(schedule.ps) - since)), went_on="ids" if since else None)
+        yield Finish(Usage(PROMPT_TOKENS + since, max(0, len(schedule.ps) - since)))
 
 
 def delta_of(prompt: Prompt, message: Any, words: Sequence[str], ps: Sequence[float], finish: str | None) -> Delta:

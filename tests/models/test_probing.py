@@ -11,7 +11,7 @@ from fakes.scripted import Script, ScriptedServer
 from models.abilities import Abilities, Load
 from models.answer import Finish
 from models.endpoint import Endpoint, Limits
-from models.errors import CapabilityMiss, Unreachable
+from models.errors import CapabilityMiss, Overloaded, Unreachable
 from models.pool import Pool
 from models.probing import load_of
 from models.prompt import Handover, Prompt
@@ -147,7 +147,7 @@ async def test_a_server_that_does_not_serve_the_model_is_not_asked(session) -> N
 
 async def test_until_a_server_is_known_it_gets_nothing_that_could_end_it(session) -> None:
     async with ScriptedServer(Script(speculation="drafter")) as server:
-        with pytest.raises(CapabilityMiss):
+        with pytest.raises(Overloaded, match="not known yet"):
             await ask(pool_of(session, server), Prompt({**FIELDS, "logprob_token_ids": [1]}, "id"))
 
         assert server.seen == []

@@ -86,6 +86,16 @@ def test_evidence_that_is_none(pieces: list[Piece], missing: str) -> None:
     assert evidence.missing == missing
 
 
+@pytest.mark.parametrize("scorer", SCORERS.values(), ids=lambda scorer: scorer.name)
+def test_what_is_no_number_is_no_evidence_and_no_error(scorer: Scorer) -> None:
+    evidence = EvidenceSoFar(scorer)
+    for logprob in (-0.1, math.nan, -0.1):
+        evidence.add(piece([Token("ab", logprob)]))
+
+    assert evidence.missing == "degenerate-evidence"
+    assert evidence.confidence > 0.5
+
+
 def test_reasoning_and_what_ends_it_do_not_count() -> None:
     evidence = EvidenceSoFar(SCORERS["min-logprob"])
     evidence.add(piece([Token("hm", -5.0)], reasoning="hm"))
