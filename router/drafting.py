@@ -80,7 +80,7 @@ class Drafting:
                     for shown in self._taken(stream, part):
                         yield shown
                     if stream.doubt is not None:
-                        self.verdict = stream.doubt
+                        self._judged(stream.doubt)
                         return
         except ModelError as error:
             self._observe(Failed(self._tier.name, error.reason))

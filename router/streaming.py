@@ -68,7 +68,7 @@ class Stream:
         self._is_plain = True
         self._looked_for_loops_at = 0
         self.opened: Opening | None = None
-        self.doubt: GoUp | None = None
+        self.doubt: Judgement | None = None
         self.tokenizer: str | None = None
         self.finish = Finish(None)
 
@@ -144,7 +144,7 @@ class Stream:
         if probability is None:
             return
         if self._rules.stop_at is not None and probability <= self._rules.stop_at:
-            self.doubt = GoUp("unsure")
+            self.doubt = Judgement(GoUp("unsure"), self._evidence.score, self._evidence.confidence)
         elif self._may_open and probability >= max(self._rules.open_at, LEAST) and self._may_be_shown():
             self.opened = Opening(self._evidence.tokens, probability)
             self._pieces = [without_tokens(piece) for piece in self._pieces]
@@ -178,11 +178,11 @@ class Stream:
             else without_evidence(evidence.missing, self._policy)
         )
         if isinstance(judgement.verdict, GoUp):
-            self.doubt = judgement.verdict
+            self.doubt = judgement
         elif self._refuses():
-            self.doubt = GoUp("refused")
+            self.doubt = Judgement(GoUp("refused"))
         elif self._loops():
-            self.doubt = GoUp("looping")
+            self.doubt = Judgement(GoUp("looping"))
 
     def _refuses(self) -> bool:
         """Whether a short beginning is a refusal; a longer one would have shown it before."""

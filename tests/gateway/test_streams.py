@@ -100,7 +100,8 @@ async def test_the_decision_is_told_with_the_last_piece_where_usage_is_not_wante
     chunks = await chunks_of(cascade.url)
 
     assert chunks[-1] == {"done": True}
-    assert chunks[-2]["smallfirst"] == {"tier": "large", "escalated": True, "reason": "unsure"}
+    decision = {"tier": "large", "escalated": True, "reason": "unsure", "confidence": 0.2}
+    assert chunks[-2]["smallfirst"] == decision
     assert [chunk for chunk in chunks[:-2] if "smallfirst" in chunk or "usage" in chunk] == []
     assert [choice["finish_reason"] for chunk in chunks[:-1] for choice in chunk["choices"]][-1] == "stop"
 
