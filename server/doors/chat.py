@@ -5,17 +5,17 @@ Known fields are checked for type and range; all of the client's fields go upstr
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from models.prompt import Prompt
 from server.doors.chat_answer import ChatWriter
-from server.doors.controls import OURS, Controls, with_mode
+from server.doors.controls import OURS, with_mode
 from server.doors.door import Arrival, Asked, Door
 from server.doors.reading import Object, Wire, checked, read_fields
+from server.doors.sampling import Sampled
 from server.errors import openai_error
 
 PositiveInt = Annotated[int, Field(ge=1)]
-Penalty = Annotated[float, Field(ge=-2, le=2)]
 
 
 class ContentPart(Wire):
@@ -45,38 +45,20 @@ class Prediction(Wire):
     content: str | Annotated[list[ContentPart], Field(fail_fast=True)]
 
 
-class ChatRequest(Wire):
+class ChatRequest(Sampled):
     """The fields whose type or range can be wrong whatever the model."""
 
-    model: Annotated[str, Field(min_length=1)]
     messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
-    stream: bool | None = None
     stream_options: Object | None = None
     max_tokens: PositiveInt | None = None
     max_completion_tokens: PositiveInt | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
-    seed: int | None = None
-    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    logit_bias: Object | None = None
     tools: Annotated[list[Object], Field(fail_fast=True)] | None = None
     tool_choice: str | Object | None = None
     response_format: Object | None = None
     prediction: Prediction | None = None
-    smallfirst: Controls | None = None
-
-    @field_validator("logit_bias")
-    @classmethod
-    def _biases_are_numbers(cls, biases: Object | None) -> Object | None:
-        if biases and not all(isinstance(bias, int | float) for bias in biases.values()):
-            raise ValueError("every bias should be a number")
-        return biases
 
     @model_validator(mode="after")
     def _fields_go_together(self) -> Self:

@@ -5,16 +5,16 @@ A text has no chat template, so it goes to the tiers' own /v1/completions, with 
 
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from models.prompt import Prompt
 from models.wire import JsonObject
-from server.doors.chat import Penalty
 from server.doors.chat_answer import ChatWriter
 from server.doors.completion_answer import shown_text
-from server.doors.controls import OURS, Controls, with_mode
+from server.doors.controls import OURS, with_mode
 from server.doors.door import Arrival, Asked, Door
-from server.doors.reading import Object, Wire, checked, read_fields
+from server.doors.reading import Object, checked, read_fields
+from server.doors.sampling import Sampled
 from server.errors import openai_error
 
 TokenId = Annotated[int, Field(ge=0)]
@@ -33,19 +33,14 @@ def refuse_chats_own(value: object) -> None:
 OfChat = Annotated[None, BeforeValidator(refuse_chats_own)]
 
 
-class CompletionRequest(Wire):
+class CompletionRequest(Sampled):
     """The fields whose type, range or meaning can be wrong whatever the model."""
 
-    model: Annotated[str, Field(min_length=1)]
     prompt: str | Texts | TokenIds | SeveralIds | None = None
     prompt_embeds: str | Texts | None = None
     suffix: str | None = None
-    stream: bool | None = None
     stream_options: Object | None = None
     max_tokens: Annotated[int, Field(ge=0)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     best_of: int | None = None
     echo: bool | None = None
@@ -54,11 +49,6 @@ class CompletionRequest(Wire):
     logprob_token_ids: Annotated[list[TokenId], Field(fail_fast=True)] | None = None
     return_token_ids: bool | None = None
     return_tokens_as_token_ids: bool | None = None
-    seed: int | None = None
-    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    logit_bias: Object | None = None
     user: str | None = None
     response_format: Object | None = None
     messages: OfChat = None
@@ -67,14 +57,6 @@ class CompletionRequest(Wire):
     max_completion_tokens: OfChat = None
     top_logprobs: OfChat = None
     prediction: OfChat = None
-    smallfirst: Controls | None = None
-
-    @field_validator("logit_bias")
-    @classmethod
-    def _biases_are_numbers(cls, biases: Object | None) -> Object | None:
-        if biases and not all(isinstance(bias, int | float) for bias in biases.values()):
-            raise ValueError("every bias should be a number")
-        return biases
 
     @model_validator(mode="after")
     def _fields_go_together(self) -> Self:

@@ -10,6 +10,7 @@ from server.doors.messages_fields import Blocks, NotServed, Part, called, nothin
 from server.doors.messages_tools import Tool, ToolChoice, chat_tool_fields
 from server.doors.messages_turns import Turn, chat_messages, prefilled
 from server.doors.reading import Object, Wire
+from server.errors import RequestError
 
 
 class Metadata(Part):
@@ -107,6 +108,8 @@ def asked_fields(request: CountRequest, fields: JsonObject) -> JsonObject:
     Raises RequestError."""
     known = {*type(request).model_fields, OURS}
     messages = chat_messages(request.system, request.messages)
+    if not messages:
+        raise RequestError("messages: they say nothing", param="messages")
     return {
         **{name: value for name, value in fields.items() if name not in known},
         "model": request.model,

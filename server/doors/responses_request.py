@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from server.doors.chat import Penalty, PositiveInt, Prediction
-from server.doors.controls import Controls
+from server.doors.chat import PositiveInt, Prediction
 from server.doors.reading import Object, Wire
 from server.doors.responses_checks import NOTHING_STORED, Closed, nothing_but
+from server.doors.sampling import Sampled
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"  # reasoning is sent in the clear, so it can be sent back as it is
@@ -100,10 +100,9 @@ class Unserved(Wire):
     return_token_ids: Annotated[object, nothing_but(False, because="a response has no place for token ids")] = None
 
 
-class ResponsesRequest(Unserved):
+class ResponsesRequest(Unserved, Sampled):
     """The fields whose type or range can be wrong whatever the model."""
 
-    model: Annotated[str, Field(min_length=1)]
     input: str | Annotated[list[object], Field(min_length=1)]
     instructions: str | None = None
     include: Annotated[list[str], Field(fail_fast=True)] | None = None
@@ -117,24 +116,14 @@ class ResponsesRequest(Unserved):
     safety_identifier: str | None = None
     service_tier: str | None = None
     store: bool | None = None
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     text: Text | None = None
     tool_choice: str | Object | None = None
     tools: Annotated[list[object], Field(fail_fast=True)] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     user: str | None = None
 
-    seed: int | None = None
-    stop: str | Annotated[list[str], Field(fail_fast=True)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
-    logit_bias: Object | None = None
     prediction: Prediction | None = None
-    smallfirst: Controls | None = None
 
     @property
     def wants_logprobs(self) -> bool:
@@ -147,13 +136,6 @@ class ResponsesRequest(Unserved):
         if any(name not in (LOGPROBS, ENCRYPTED) for name in include or ()):
             raise ValueError(f"only {LOGPROBS} and {ENCRYPTED} can be included")
         return include
-
-    @field_validator("logit_bias")
-    @classmethod
-    def _biases_are_numbers(cls, biases: Object | None) -> Object | None:
-        if biases and not all(isinstance(bias, int | float) for bias in biases.values()):
-            raise ValueError("every bias should be a number")
-        return biases
 
     @model_validator(mode="after")
     def _fields_go_together(self) -> Self:

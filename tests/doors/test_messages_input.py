@@ -7,7 +7,7 @@ import anthropic
 import pytest
 from fakes.gateway import running_gateway
 from fakes.scripted import Script, ScriptedServer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.doors.door import Arrival
@@ -49,6 +49,7 @@ odd_fields = st.dictionaries(st.sampled_from([*MessagesRequest.model_fields]), o
 
 
 @settings(max_examples=300)
+@example({}, [{"role": "system", "content": []}], True)
 @given(odd_fields, st.lists(turns, max_size=3), st.booleans())
 def test_whatever_is_sent_is_read_or_refused(fields: dict[str, Any], conversation: list[Any], good: bool) -> None:
     body = {**GOOD, **({"messages": conversation} if conversation else {}), **fields} if good else fields

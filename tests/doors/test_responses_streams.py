@@ -252,7 +252,7 @@ def test_a_call_without_an_id_gets_one() -> None:
 def test_an_answer_that_changes_hands_in_the_middle_is_one_message() -> None:
     role = {"role": "assistant", "content": ""}
     told = outcome()
-    told.observe(Opened("small", 1, 0.9))
+    told.observe(Opened("small", 1, 0.9, 0.1))
 
     events = streamed(writer_of(stream=True), [role, {"content": "so"}, role, {"content": " be it"}], "stop", told=told)
 

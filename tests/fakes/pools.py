@@ -15,12 +15,13 @@ async def pools_of(url: str) -> list[dict[str, Any]]:
         return pools
 
 
-async def probed(url: str) -> list[dict[str, Any]]:
-    """As `pools_of`, once every server has shown what it can do."""
+async def probed(url: str, *tiers: str) -> list[dict[str, Any]]:
+    """As `pools_of`, once every server of these tiers, or of all, has shown what it can do."""
     async with asyncio.timeout(WITHIN_S):
         while True:
             pools = await pools_of(url)
-            if all(replica["speculation"] for pool in pools for replica in pool["replicas"]):
+            wanted = [pool for pool in pools if not tiers or pool["tier"] in tiers]
+            if all(replica["speculation"] for pool in wanted for replica in pool["replicas"]):
                 return pools
             await asyncio.sleep(0.02)
 

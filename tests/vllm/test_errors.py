@@ -5,6 +5,7 @@ import json
 
 import openai
 import pytest
+from fakes.pools import probed
 from vllm.gateways import Gateway, tier
 
 EASY = "What is 7 times 8?"
@@ -27,7 +28,9 @@ AT_ONCE = 16
 async def cascade(gateway, small, large) -> Gateway:
     """small before large; `locked-out` is small with a wrong key."""
     tiers = {"small": tier(small), "large": tier(large), "locked-out": tier(small, api_key="wrong")}
-    return await gateway(tiers, tiers=["small", "large"], threshold=0)
+    running = await gateway(tiers, tiers=["small", "large"], threshold=0)
+    await probed(running.url, "small", "large")
+    return running
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from fakes.pools import probed
 from vllm.gateways import Gateway, tier
 from vllm.servers import question
 
@@ -29,7 +30,9 @@ MODELS = ("drafter", "handover", "plain", "auto")
 async def front(gateway, large, drafter, handover) -> Gateway:
     """A tier of each kind of server, and a cascade of two that speculate."""
     tiers = {"drafter": tier(drafter), "handover": tier(handover), "plain": tier(large)}
-    return await gateway(tiers, tiers=["drafter", "handover"], threshold=1)
+    running = await gateway(tiers, tiers=["drafter", "handover"], threshold=1)
+    await probed(running.url)
+    return running
 
 
 @pytest.mark.parametrize("stream", [False, True])
