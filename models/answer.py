@@ -1,6 +1,6 @@
 """What a model says: deltas as they come, and the draft that they add up to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -136,8 +136,12 @@ class Choice:
 
     @property
     def answer_tokens(self) -> tuple[Token, ...]:
-        """The tokens of the answer itself: where the model reasoned first, those from the answer's beginning on; none
-        where the answer cannot be found among them."""
+        """The tokens of the answer itself: of tool calls, those of their arguments, where these can be found as they
+        stand; where the model reasoned first, those from the answer's beginning on. None where the answer cannot be
+        found among them."""
+        called = tokens_saying([call.arguments for call in self.tool_calls if call.arguments], self.tokens)
+        if called:
+            return called
         if not self.reasoning:
             return self.tokens
         said = self.text.strip() or next((call.arguments or call.name for call in self.tool_calls), "")
@@ -149,6 +153,32 @@ class Choice:
             start -= len(self.tokens[first].text)
             first += 1
         return self.tokens[first if start == 0 else first - 1 :]
+
+
+def tokens_saying(texts: Sequence[str], tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """The tokens that hold some of these texts, which follow each other; none where a text cannot be found."""
+    joined = "".join(token.text for token in tokens)
+    spans: list[tuple[int, int]] = []
+    end = 0
+    for text in texts:
+        start = joined.find(text, end)
+        if start < 0:
+            return ()
+        end = start + len(text)
+        spans.append((start, end))
+    return tuple(
+        token
+        for token, place in placed(tokens)
+        if any(place < last and place + len(token.text) > first for first, last in spans)
+    )
+
+
+def placed(tokens: Iterable[Token]) -> Iterator[tuple[Token, int]]:
+    """Each token, and where in the whole text it begins."""
+    place = 0
+    for token in tokens:
+        yield token, place
+        place += len(token.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ def evidence_of(choice: Choice, prompt: Prompt) -> tuple[Token, ...] | EvidenceR
     answer; `degenerate-evidence` where they are all zero or are no numbers: a score of these would be a constant.
     """
     tokens = choice.answer_tokens
-    if not tokens or 2 * sum(len(token.text) for token in tokens) < len(choice.text):
+    said = 0 if choice.tool_calls else len(choice.text)
+    if not tokens or 2 * sum(len(token.text) for token in tokens) < said:
         return "no-evidence"
     if any(math.isnan(token.logprob) for token in tokens) or all(token.logprob == 0.0 for token in tokens):
         return "degenerate-evidence"

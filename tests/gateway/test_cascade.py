@@ -268,3 +268,23 @@ async def test_a_final_tier_without_the_modality_refuses_by_name(gateway, model:
     assert "image" in str(refused.value)
     assert refused.value.param == "messages"
     assert cascade.large.seen == []
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}
+ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "required": ["a", "b"]}}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("ps", "tier"),
+    [((0.1, 0.99), "small"), ((0.99, 0.99, 0.1, 0.99), "large")],
+    ids=["its name was in doubt", "an argument was in doubt"],
+)
+async def test_a_tool_call_is_judged_by_its_arguments(gateway, ps: tuple[float, ...], tier: str, stream: bool) -> None:
+    cascade = await gateway(small=Script(tool_calls=[CALL], ps=ps), large=Script("no"), scorer="min-logprob")
+
+    raw = await cascade.client.chat.completions.with_raw_response.create(
+        model="auto", messages=PICTURE, tools=[ADD], stream=stream
+    )
+
+    assert raw.headers["x-smallfirst-tier"] == tier

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer import Choice, Piece, Token
+from models.answer import Choice, Piece, Token, ToolCall
 from models.prompt import Prompt
 from router.evidence import EvidenceSoFar, evidence_of
 from router.running import RunningQuantile
@@ -103,3 +103,37 @@ def test_reasoning_and_what_ends_it_do_not_count() -> None:
     evidence.add(piece([Token("yes", -0.1)], content="yes"))
 
     assert (evidence.tokens, evidence.score) == (1, -0.1)
+
+
+def test_words_before_a_tool_call_do_not_hide_its_evidence() -> None:
+    tokens = tokens_of("Let me look that up for you, it will not take long. ", "<call>f", "{}")
+
+    found = evidence_of(Choice(tokens[0].text, "", "", (ToolCall("f", "{}"),), tokens, "tool_calls"), PROMPT)
+
+    assert found == tokens[2:]
+
+
+def tokens_of(*texts: str) -> tuple[Token, ...]:
+    """Each less likely than the one before."""
+    return tuple(Token(text, -0.1 * (place + 1)) for place, text in enumerate(texts))
+
+
+@pytest.mark.parametrize(
+    ("texts", "arguments", "kept"),
+    [
+        (("<call>f", '{"a"', ": 1}", "</call>"), ['{"a": 1}'], (1, 3)),
+        (("<call>f", ' {"a": 1', "}<", "/call>"), ['{"a": 1}'], (1, 3)),
+        (("f", "{}", "g", "{}"), ["{}", "{}"], None),
+        (("f", '{"a":1}', "x"), ['{"a": 1}'], (0, 3)),
+    ],
+    ids=["by themselves", "with what is around them", "of two calls", "written anew by the server"],
+)
+def test_the_evidence_for_tool_calls_is_their_arguments(
+    texts: tuple[str, ...], arguments: list[str], kept: tuple[int, int] | None
+) -> None:
+    tokens = tokens_of(*texts)
+    calls = tuple(ToolCall("f", text) for text in arguments)
+
+    found = evidence_of(Choice("", "", "", calls, tokens, "tool_calls"), PROMPT)
+
+    assert found == (tokens[slice(*kept)] if kept else (tokens[1], tokens[3]))
