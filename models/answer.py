@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from models.calls import Numbering
 from models.wire import WireMessage, WireReply, WireUsage
 
 WentOn = Literal["ids", "text"]
@@ -222,13 +223,13 @@ def reasoning_of(message: WireMessage) -> str:
 
 
 def tool_calls_of(messages: list[WireMessage]) -> tuple[ToolCall, ...]:
-    """The calls that the messages' pieces add up to; a piece without an index is a call by itself."""
+    """The calls that the messages' pieces add up to."""
     names: dict[int, str] = {}
     arguments: dict[int, str] = {}
+    numbering = Numbering()
     for message in messages:
         for place, call in enumerate(message.get("tool_calls") or ()):
-            given = call.get("index")
-            index = place if given is None else given
+            index = numbering.of(call, place)
             function = call.get("function") or {}
             names[index] = names.get(index, "") + (function.get("name") or "")
             arguments[index] = arguments.get(index, "") + (function.get("arguments") or "")

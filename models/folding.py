@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from models.answer import Delta, Finish, Piece
+from models.calls import Numbering
 from models.parsing import TEXTS
 from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToolCall
 
@@ -60,12 +61,12 @@ def message_of(deltas: Iterable[WireMessage]) -> WireMessage:
     of other fields the last word counts."""
     whole: dict[str, object] = {"role": "assistant", "content": None}
     calls: dict[int, WireToolCall] = {}
+    numbering = Numbering()
     for delta in deltas:
         for name, value in delta.items():
             whole[name] = joined(name, whole.get(name), value)
         for place, call in enumerate(delta.get("tool_calls") or ()):
-            given = call.get("index")
-            index = place if given is None else given
+            index = numbering.of(call, place)
             calls[index] = call_of(calls.get(index), call)
     if calls:
         whole["tool_calls"] = [without_index(calls[index]) for index in sorted(calls)]

@@ -84,6 +84,12 @@ def chat_opening(fields: Fields) -> list[str]:
     return told
 
 
+def chat_of_one_model(fields: Fields) -> tuple[str, str] | None:
+    """Log-probabilities in one model's own terms."""
+    given = (name for name in ("prompt_logprobs", "logprob_token_ids") if fields.get(name) not in (None, False))
+    return next(((name, OF_ONE_MODEL[name]) for name in given), None)
+
+
 def prompts(fields: Fields) -> list[Json]:
     """The prompts of a text completion: texts, or lists of token ids."""
     given = fields.get("prompt")
@@ -140,7 +146,7 @@ def text_has_ids(fields: Fields) -> bool:
 FORMS: Mapping[FormName, Form] = {
     "chat": Form(
         CHAT_PATH, "messages", times, chat_logprobs, chat_length_limit, chat_evidence, chat_opening,
-        of_one_model=lambda _fields: None, has_ids=lambda _fields: True,
+        of_one_model=chat_of_one_model, has_ids=lambda _fields: True,
     ),
     "completion": Form(
         COMPLETION_PATH, "prompt", text_choices, text_logprobs, text_length_limit, text_evidence, text_opening,

@@ -4,6 +4,7 @@ Whatever is read later is checked here, so a reply that is no completion is a Ba
 server says of an error goes to the client where it is the client's; it never goes into a message that is logged.
 """
 
+import contextlib
 import json
 import re
 from array import array
@@ -127,7 +128,8 @@ def check_tool_call(call: WireToolCall) -> None:
     for text in (function.get("name"), function.get("arguments")):
         if text is not None:
             text_of(text)
-    int(call.get("index") or 0)
+    if not isinstance(call.get("index"), int | None):
+        raise TypeError("no index")
 
 
 def text_of(value: object) -> str:
@@ -209,7 +211,8 @@ def error_in_stream(error: object) -> ModelError:
     """What an error in place of a chunk means: vLLM's has the status that it came too late to answer with."""
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, int) and code >= LOWEST_ERROR_STATUS:
-        return error_of(code, orjson.dumps({"error": error}), None)
+        with contextlib.suppress(orjson.JSONEncodeError):  # nested deeper than can be written again
+            return error_of(code, orjson.dumps({"error": error}), None)
     return Unreachable("the server failed in the middle of an answer")
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import structlog
 from starlette.responses import JSONResponse, Response
@@ -26,6 +27,8 @@ from server.metrics import Metrics
 
 CLIENT_LEFT = 499
 LAST_WORD_S = 5.0
+
+Made = TypeVar("Made")
 
 log = structlog.get_logger()
 
@@ -117,9 +120,10 @@ class Answer(Response):
             if isinstance(part, Finish):
                 finish = part
                 continue
+            events = writer.chunk(part, self._outcome)
             if not self._begun:
                 await self._start(send, b"text/event-stream; charset=utf-8", None)
-            if events := writer.chunk(part, self._outcome):
+            if events:
                 await send({"type": "http.response.body", "body": events, "more_body": True})
         if not self._begun:
             raise BadReply("the model finished without an answer")
@@ -164,8 +168,9 @@ class Answer(Response):
         )
 
 
-async def unless_gone(work: Awaitable[None], receive: Receive) -> None:
-    """Do the work, unless the client leaves first: then it is cancelled, and has ended before this returns."""
+async def unless_gone(work: Awaitable[Made], receive: Receive) -> Made | None:
+    """What the work makes; None where the client leaves first: then it is cancelled, and has ended before this
+    returns."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(gone(receive))
     try:
@@ -173,8 +178,7 @@ async def unless_gone(work: Awaitable[None], receive: Receive) -> None:
         if not working.done():
             working.cancel()
         await asyncio.wait((working,))
-        if not working.cancelled():
-            working.result()
+        return None if working.cancelled() else working.result()
     finally:
         for task in (working, leaving):
             task.cancel()

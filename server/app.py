@@ -17,9 +17,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from models.errors import ModelError
+from models.errors import ModelError, TimedOut
 from models.wire import JsonObject
-from server.answering import Answer, Order
+from server.answering import Answer, Order, unless_gone
 from server.building import Served, build, new_session
 from server.doors.chat import CHAT
 from server.doors.completion import COMPLETION
@@ -39,6 +39,7 @@ from server.settings.schema import ServerSettings, Settings, is_loopback
 log = structlog.get_logger()
 
 DOORS = (CHAT, COMPLETION, RESPONSES, MESSAGES)
+MAX_LENGTH_DIGITS = 19
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -124,17 +125,26 @@ async def count_tokens(request: Request) -> JSONResponse:
     request_id = request_id_of(request)
     model, fields = read_count(await read_body(request, settings.server))
     tiers = found(model, served).tiers
-    tokens = await counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
+    work = counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
+    try:
+        async with asyncio.timeout(settings.server.deadline_s):
+            tokens = await unless_gone(work, request.receive)
+    except TimeoutError as late:
+        raise TimedOut("no tier counted within the gateway's deadline") from late
+    if tokens is None:
+        raise ClientDisconnect
     return JSONResponse({"input_tokens": tokens}, headers=id_headers(request_id))
 
 
 async def list_models(request: Request) -> JSONResponse:
     """Cascades first, then tiers."""
+    refuse_strangers(request)
     return JSONResponse({"object": "list", "data": model_cards(request)})
 
 
 async def get_model(request: Request, model: str) -> JSONResponse:
     """One of them."""
+    refuse_strangers(request)
     card = next((card for card in model_cards(request) if card["id"] == model), None)
     if card is None:
         raise unknown_model(model, request.app.state.served)
@@ -195,8 +205,14 @@ def request_id_of(request: Request) -> str:
 def refuse_strangers(request: Request) -> None:
     """Without keys, this machine alone may ask: a web page whose name was made to lead here may not."""
     settings: Settings = request.app.state.settings
-    if settings.server.auth is None and not is_loopback(request.url.hostname or ""):
+    if settings.server.auth is None and not is_loopback(host_of(request)):
         raise RequestError("host: this gateway is for its own machine: ask it as 127.0.0.1 or localhost", status=403)
+
+
+def host_of(request: Request) -> str:
+    """The name in the Host header, as it stands there: Starlette's URL has the server's own where it is an odd one."""
+    host = request.headers.get("host", "")
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
 async def read_body(request: Request, server: ServerSettings) -> bytes:
@@ -207,7 +223,7 @@ async def read_body(request: Request, server: ServerSettings) -> bytes:
     limit = server.max_body_bytes
     too_large = RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limit:
+    if length.isdecimal() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit):
         raise too_large
     body = bytearray()
     try:

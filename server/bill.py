@@ -1,17 +1,22 @@
 """What an answer took: the tokens that the client got, and beside them what the request cost."""
 
+from collections.abc import Mapping
+
 from models.answer import Finish, Speculation, Usage
 from models.prompt import Prompt
 from models.wire import Json, JsonObject, WireUsage
 from router.outcome import Outcome
+
+CACHE_WRITES = ("cache_write_tokens", "created_cache_tokens")  # OpenAI's name, and vLLM's
 
 
 def usage_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> dict[str, object]:
     """The tokens of the answer, as its server reported them where it did, and what the request cost beside them."""
     usage = {**answered(outcome.spent[outcome.tier].usage, finish.reported, outcome), "smallfirst": bill(outcome)}
     if prompt.predicted is not None and finish.handed and finish.speculation is not None:
-        details = (finish.reported or {}).get("completion_tokens_details")
-        usage["completion_tokens_details"] = {**(details or {}), **of_prediction(finish.speculation)}
+        details: object = (finish.reported or {}).get("completion_tokens_details")
+        kept = details if isinstance(details, dict) else {}
+        usage["completion_tokens_details"] = {**kept, **of_prediction(finish.speculation)}
     return usage
 
 
@@ -77,3 +82,11 @@ def tokens_of(usage: Usage) -> dict[str, Json]:
 def rounded(money: float) -> float:
     """To a millionth of a millionth: prices are per million tokens."""
     return round(money, 12)
+
+
+def counted_in(usage: Mapping[str, object], group: str, *names: str) -> int:
+    """A count among the details of a server's report, by the first of these names that it has; 0 where it says nothing
+    that is one."""
+    details = usage.get(group)
+    counts = [details.get(name) for name in names] if isinstance(details, dict) else []
+    return next((max(0, count) for count in counts if isinstance(count, int)), 0)

@@ -23,7 +23,7 @@ from server.doors.controls import OURS
 from server.doors.events import written
 from server.doors.reading import Wire, checked, read_fields
 from server.errors import DEADLINE, INTERNAL, Problem, RequestError, openai_error, problem_of
-from server.headers import PREFIX
+from server.headers import PREFIX, id_headers
 from server.metrics import Metrics
 
 TOKENIZE = "/tokenize"
@@ -89,7 +89,7 @@ class Passage(Response):
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         errand = self._errand
-        headers = {"x-request-id": errand.request_id, PREFIX + "tier": errand.tier.name}
+        headers = {**id_headers(errand.request_id), PREFIX + "tier": errand.tier.name}
         got = await self._fetched()
         if isinstance(got, Problem):
             self._status = got.status

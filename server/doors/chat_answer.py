@@ -22,7 +22,7 @@ def shown_choice(choice: WireChoice, prompt: Prompt) -> dict[str, object]:
         shown.pop("token_ids", None)
     if not prompt.wants_logprobs:
         shown["logprobs"] = None
-    elif logprobs := choice.get("logprobs"):
+    elif (logprobs := choice.get("logprobs")) and not prompt.fields.get("logprob_token_ids"):
         asked = prompt.top_logprobs
         tokens = [{**token, "top_logprobs": (token.get("top_logprobs") or [])[:asked]}
                   for token in logprobs.get("content") or ()]  # fmt: skip

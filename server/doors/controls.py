@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from router.events import Mode
 from router.gate import OnDoubt
+from server.doors.reading import Closed
 from server.errors import RequestError
 from server.headers import PREFIX
 from server.modes import refuse_mode_to_come
@@ -16,20 +17,16 @@ OURS = "smallfirst"
 MODE_HEADER = PREFIX + "mode"
 
 
-class StreamControls(BaseModel):
+class StreamControls(Closed):
     """How this one request's stream opens; what is not said is the cascade's."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     on_doubt: OnDoubt | None = None
     gate_tokens: Annotated[int, Field(ge=1)] | None = None
     holdback_tokens: Annotated[int, Field(ge=0)] | None = None
 
 
-class Controls(BaseModel):
+class Controls(Closed):
     """The body's object `smallfirst`: how this one request is routed. Never sent upstream."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     mode: Annotated[Mode | None, BeforeValidator(refuse_mode_to_come)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -1,15 +1,18 @@
 """A whole answer in Anthropic's form, and what a stream says at its end: why it stopped, and what it took."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from pydantic_core import from_json
 
 from models.answer import Delta, Finish
+from models.calls import Numbering
 from models.errors import BadReply
 from models.prompt import Prompt
-from models.wire import Json, JsonObject, WireReply
+from models.wire import JsonObject, WireReply
 from router.outcome import Outcome
-from server.bill import bill, usage_of
+from server.bill import CACHE_WRITES, bill, counted_in, usage_of
 from server.doors.events import written
 from server.doors.messages_said import Said, said_in
 
@@ -22,7 +25,7 @@ class Named:
     model: str
     prompt: Prompt
 
-    def message(self, content: list[Json], ending: "Ending", usage: JsonObject) -> JsonObject:
+    def message(self, content: Sequence[object], ending: "Ending", usage: JsonObject) -> dict[str, object]:
         """A message; at a stream's beginning an empty one."""
         return {
             "id": f"msg_{self.request_id}",
@@ -54,14 +57,16 @@ OTHERWISE = {"length": "max_tokens", "content_filter": "refusal"}
 
 def whole_message(named: Named, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
     """The body of an answer in one piece. Raises BadReply."""
-    said = list(said_in(delta.pieces[0].message)) if delta.pieces else []
+    said = list(said_in(delta.pieces[0].message, Numbering())) if delta.pieces else []
     refused = bool(delta.pieces and delta.pieces[0].message.get("refusal"))
     ending = ending_of(delta.reply, arguments_of(said), refused=refused)
     usage = {**tokens_of(finish, outcome, named.prompt), "smallfirst": bill(outcome)}
-    return written(named.message([block_of(each, named) for each in said], ending, usage))
+    is_cut = ending.reason not in ("tool_use", "end_turn")
+    blocks = [block_of(each, named, may_be_cut=is_cut and each is said[-1]) for each in said]
+    return written(named.message(blocks, ending, usage))
 
 
-def block_of(said: Said, named: Named) -> JsonObject:
+def block_of(said: Said, named: Named, *, may_be_cut: bool) -> dict[str, object]:
     """A whole block. Raises BadReply."""
     match said.kind:
         case "thinking":
@@ -69,11 +74,25 @@ def block_of(said: Said, named: Named) -> JsonObject:
         case "text":
             return {"type": "text", "text": said.text}
         case "tool_use":
-            return {"type": "tool_use", "id": named.call_id(said), "name": said.name, "input": input_of(said.text)}
+            made = cut_input(said.text) if may_be_cut else whole_input(said.text)
+            return {"type": "tool_use", "id": named.call_id(said), "name": said.name, "input": made}
 
 
-def input_of(arguments: str) -> JsonObject:
-    """A call's arguments, as far as they were written. Raises BadReply where they are no JSON object."""
+def whole_input(arguments: str) -> orjson.Fragment:
+    """A call's arguments as the model wrote them, numbers of any size among them. Raises BadReply where they are no
+    JSON object."""
+    text = arguments or "{}"
+    try:
+        read = orjson.loads(text)
+    except orjson.JSONDecodeError as wrong:
+        raise BadReply("the model called a tool with something that is no JSON") from wrong
+    if not isinstance(read, dict):
+        raise BadReply("the model called a tool with something that is no JSON object")
+    return orjson.Fragment(text)
+
+
+def cut_input(arguments: str) -> JsonObject:
+    """The arguments of a call that was cut, as far as they were written. Raises BadReply as above."""
     try:
         written_so_far = from_json(arguments or "{}", allow_partial=True)
     except ValueError as wrong:
@@ -89,7 +108,8 @@ def arguments_of(said: list[Said]) -> str | None:
 
 
 def ending_of(reply: WireReply, last_arguments: str | None, *, refused: bool) -> Ending:
-    """Why it stopped. A call that a stop sequence cut short must not be made, one that is whole may."""
+    """Why it stopped. A call that a stop sequence cut short must not be made, one that is whole may. Raises BadReply
+    where one broke off without a reason."""
     choice = (reply.get("choices") or [{}])[0]
     reason, stop = choice.get("finish_reason"), choice.get("stop_reason")
     if refused:
@@ -99,6 +119,8 @@ def ending_of(reply: WireReply, last_arguments: str | None, *, refused: bool) ->
     is_whole = last_arguments is not None and is_json(last_arguments)
     if isinstance(stop, str) and not is_whole:
         return Ending("stop_sequence", stop)
+    if last_arguments is not None and not is_whole:
+        raise BadReply("the model broke off in the middle of a call")
     return Ending("end_turn" if last_arguments is None else "tool_use")
 
 
@@ -114,8 +136,9 @@ def is_json(text: str) -> bool:
 def tokens_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> JsonObject:
     """The answer's tokens: Anthropic counts those of the prompt that were cached apart."""
     usage = usage_of(finish, outcome, prompt)
-    read, made = counted(usage, "prompt_tokens_details", "cached_tokens", "created_cache_tokens")
-    (thinking,) = counted(usage, "completion_tokens_details", "reasoning_tokens")
+    read = counted_in(usage, "prompt_tokens_details", "cached_tokens")
+    made = counted_in(usage, "prompt_tokens_details", *CACHE_WRITES)
+    thinking = counted_in(usage, "completion_tokens_details", "reasoning_tokens")
     tokens: JsonObject = {
         "input_tokens": max(0, whole_number(usage.get("prompt_tokens")) - read - made),
         "output_tokens": whole_number(usage.get("completion_tokens")),
@@ -123,12 +146,6 @@ def tokens_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> JsonObject:
         "cache_creation_input_tokens": made,
     }
     return {**tokens, "output_tokens_details": {"thinking_tokens": thinking}} if thinking else tokens
-
-
-def counted(usage: dict[str, object], group: str, *names: str) -> list[int]:
-    """Counts within a report of a server's, which may hold anything."""
-    details = usage.get(group)
-    return [whole_number(details.get(name)) if isinstance(details, dict) else 0 for name in names]
 
 
 def whole_number(count: object) -> int:

@@ -1,8 +1,9 @@
 """A streamed answer in Anthropic's form: blocks that open, grow and close, one after another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from models.answer import Delta, Finish
+from models.calls import Numbering
 from models.errors import BadReply
 from models.wire import JsonObject, WireReply
 from router.outcome import Outcome
@@ -29,8 +30,9 @@ class MessagesWriter:
         self._begun = False
         self._place = -1
         self._open: tuple[Kind, int] | None = None
+        self._numbering = Numbering()
         self._calls_begun: set[int] = set()
-        self._arguments: str | None = None
+        self._arguments: list[str] = []
         self._refused = False
         self._last: WireReply = {}
 
@@ -45,13 +47,13 @@ class MessagesWriter:
             self._refused = self._refused or bool(piece.message.get("refusal"))
             if piece.finish_reason is not None:
                 self._last = delta.reply
-            for said in said_in(piece.message):
+            for said in said_in(piece.message, self._numbering):
                 events += self._told(said)
         return b"".join(events or [typed_event({"type": "ping"})])
 
     def ending(self, finish: Finish, outcome: Outcome) -> bytes:
         """Why it stopped, what it took, and the end."""
-        ending = ending_of(self._last, self._arguments, refused=self._refused)
+        ending = ending_of(self._last, "".join(self._arguments) if self._calls_begun else None, refused=self._refused)
         usage = {**tokens_of(finish, outcome, self._named.prompt), "smallfirst": bill(outcome)}
         stopped: JsonObject = {"stop_reason": ending.reason, "stop_sequence": ending.sequence}
         last: JsonObject = {"type": "message_delta", "delta": stopped, "usage": usage}
@@ -67,11 +69,13 @@ class MessagesWriter:
 
     def _told(self, said: Said) -> Iterator[bytes]:
         """Events for some more of a block: of the one that is open, or of a new one."""
+        if said.kind == "tool_use" and said.call in self._calls_begun and not said.text:
+            return
         if self._open != (said.kind, said.call):
             yield from self._closed()
             yield self._opened(said)
         if said.kind == "tool_use":
-            self._arguments = (self._arguments or "") + said.text
+            self._arguments.append(said.text)
         if said.text:
             kind, field = DELTAS[said.kind]
             yield self._event("content_block_delta", {"delta": {"type": kind, field: said.text}})
@@ -81,7 +85,7 @@ class MessagesWriter:
             if said.call in self._calls_begun:
                 raise BadReply("the model's server mixes the calls of several tools")
             self._calls_begun.add(said.call)
-            self._arguments = ""
+            self._arguments = []
         self._open = (said.kind, said.call)
         self._place += 1
         return self._event("content_block_start", {"content_block": opening(said, self._named)})
@@ -106,6 +110,6 @@ def opening(said: Said, named: Named) -> JsonObject:
             return {"type": "tool_use", "id": named.call_id(said), "name": said.name, "input": {}}
 
 
-def typed_event(content: JsonObject) -> bytes:
+def typed_event(content: Mapping[str, object]) -> bytes:
     """A server-sent event that has its name in its data as well."""
     return b"event: " + str(content["type"]).encode() + b"\ndata: " + written(content) + b"\n\n"

@@ -2,16 +2,14 @@
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
-from server.doors.reading import Object, invalid_field
+from server.doors.reading import Closed, Object, invalid_field
 from server.errors import RequestError
 
 
-class Part(BaseModel):
-    """A part of a request of which every key is known: one that is not is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Part(Closed):
+    """A part of a request of which every key is known."""
 
 
 Known = TypeVar("Known", bound=Part)

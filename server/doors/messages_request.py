@@ -63,7 +63,7 @@ class CountRequest(Wire):
     cache_control: Object | None = None
     smallfirst: Controls | None = None
     speed: Annotated[str | None, nothing_but("standard")] = None
-    betas: list[str] | None = None
+    betas: Annotated[list[str], Field(fail_fast=True)] | None = None
     billing_policy: NotServed = None
     compaction: NotServed = None
     context_management: NotServed = None
@@ -101,6 +101,12 @@ class MessagesRequest(CountRequest):
     logprobs: NotServed = None
     top_logprobs: NotServed = None
     return_token_ids: NotServed = None
+    audio: NotServed = None
+    modalities: NotServed = None
+    web_search_options: NotServed = None
+    functions: Annotated[object, called("tools")] = None
+    function_call: Annotated[object, called("tool_choice")] = None
+    max_output_tokens: Annotated[object, called("max_tokens")] = None
 
 
 def asked_fields(request: CountRequest, fields: JsonObject) -> JsonObject:

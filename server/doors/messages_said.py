@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from models.answer import reasoning_of
+from models.calls import Numbering
 from models.wire import WireMessage
 
 Kind = Literal["thinking", "text", "tool_use"]
@@ -19,7 +20,7 @@ class Said(NamedTuple):
     name: str = ""
 
 
-def said_in(message: WireMessage) -> Iterator[Said]:
+def said_in(message: WireMessage, numbering: Numbering) -> Iterator[Said]:
     """In the order in which a message has them: thoughts, text, calls."""
     if thoughts := reasoning_of(message):
         yield Said("thinking", thoughts)
@@ -27,7 +28,6 @@ def said_in(message: WireMessage) -> Iterator[Said]:
         yield Said("text", text)
     for place, call in enumerate(message.get("tool_calls") or ()):
         function = call.get("function") or {}
-        given, named = call.get("index"), call.get("id")
-        index = place if given is None else int(given)
+        named, index = call.get("id"), numbering.of(call, place)
         name = function.get("name") or ""
         yield Said("tool_use", function.get("arguments") or "", index, named if isinstance(named, str) else "", name)

@@ -4,7 +4,7 @@ from itertools import takewhile
 from typing import TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from models.wire import JsonObject
 from server.errors import RequestError
@@ -12,6 +12,21 @@ from server.wording import plain
 
 Object = dict[str, object]
 MAX_DEPTH = 250  # deeper JSON can be read, but not written again
+
+
+class Closed(BaseModel):
+    """A part of a request of which every key is known: one that is not is an error, and a million of them are one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_stranger_is_enough(cls, fields: object) -> object:
+        if not isinstance(fields, dict) or len(fields) <= len(cls.model_fields):
+            return fields
+        names = {field.alias or name for name, field in cls.model_fields.items()}
+        stranger = next(name for name in fields if name not in names)
+        return {name: value for name, value in fields.items() if name in names or name == stranger}
 
 
 class Wire(BaseModel):

@@ -8,7 +8,7 @@ from models.answer import Delta, Finish
 from models.prompt import Prompt
 from models.wire import JsonObject
 from router.outcome import Outcome
-from server.bill import usage_of
+from server.bill import CACHE_WRITES, counted_in, usage_of
 from server.doors.events import event, written
 from server.doors.responses_output import Output
 from server.doors.responses_written import Told
@@ -117,20 +117,19 @@ def error_of(problem: Problem) -> dict[str, object]:
 def response_usage(usage: Mapping[str, object]) -> dict[str, object]:
     """Chat's usage under the names of a response; 0 is also what its server did not say."""
     given, made = number(usage.get("prompt_tokens")), number(usage.get("completion_tokens"))
-    read, wrote = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     return {
         "input_tokens": given,
-        "input_tokens_details": {name: number_in(read, name) for name in ("cached_tokens", "cache_write_tokens")},
+        "input_tokens_details": {
+            "cached_tokens": counted_in(usage, "prompt_tokens_details", "cached_tokens"),
+            "cache_write_tokens": counted_in(usage, "prompt_tokens_details", *CACHE_WRITES),
+        },
         "output_tokens": made,
-        "output_tokens_details": {"reasoning_tokens": number_in(wrote, "reasoning_tokens")},
+        "output_tokens_details": {
+            "reasoning_tokens": counted_in(usage, "completion_tokens_details", "reasoning_tokens")
+        },
         "total_tokens": given + made,
         "smallfirst": usage["smallfirst"],
     }
-
-
-def number_in(details: object, name: str) -> int:
-    """A number of tokens among details, which may be missing."""
-    return number(details.get(name)) if isinstance(details, dict) else 0
 
 
 def number(value: object) -> int:

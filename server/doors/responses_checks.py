@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator
 
 from models.wire import Json, JsonObject
-from server.doors.reading import Wire, checked
+from server.doors.reading import Closed, checked
 from server.errors import RequestError
 
 NOTHING_STORED = "nothing is stored here"
@@ -15,10 +15,8 @@ MAX_NAMED = 64
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-class Closed(Wire):
-    """An object all of whose keys are known."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Part(Closed):
+    """A part of a request of which every key is known."""
 
 
 def nothing_but(*harmless: object, because: str) -> BeforeValidator:

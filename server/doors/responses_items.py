@@ -58,8 +58,8 @@ class ReasoningItem(Wire):
     encrypted_content: Annotated[
         object, nothing_but("", because="it was not written here and cannot be read, leave the item out")
     ] = None
-    content: list[Thought] | None = None
-    summary: list[Thought] | None = None
+    content: Annotated[list[Thought], Field(fail_fast=True)] | None = None
+    summary: Annotated[list[Thought], Field(fail_fast=True)] | None = None
 
 
 class Messages:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from models.answer import Piece, reasoning_of
+from models.calls import Numbering
 from models.wire import WireToken, WireToolCall
 from server.doors.responses_logprobs import shown_token, tokens_within
 from server.doors.responses_written import Call, PartKind, Spoken, Status, Told
@@ -24,6 +25,7 @@ class Output:
         self._statuses: list[Status] = []
         self._spoken: Spoken | None = None
         self._calls: dict[int, Call] = {}
+        self._numbering = Numbering()
         self._tokens: list[WireToken] = []
 
     def add(self, piece: Piece, tokens: Sequence[WireToken]) -> list[Told]:
@@ -71,8 +73,7 @@ class Output:
         return told + self._spoken.add(part, text, logprobs)
 
     def _call(self, place: int, piece: WireToolCall) -> list[Told]:
-        given = piece.get("index")
-        index = place if given is None else int(given)
+        index = self._numbering.of(piece, place)
         function = piece.get("function") or {}
         call = self._calls.get(index)
         told: list[Told] = []

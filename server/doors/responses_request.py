@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from server.doors.chat import PositiveInt, Prediction
 from server.doors.reading import Object, Wire
-from server.doors.responses_checks import NOTHING_STORED, Closed, nothing_but
+from server.doors.responses_checks import NOTHING_STORED, Part, nothing_but
 from server.doors.sampling import Sampled
 
 LOGPROBS = "message.output_text.logprobs"
@@ -18,7 +18,14 @@ MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
 
-class TextFormat(Closed):
+def few(metadata: object) -> object:
+    """The value. Raises ValueError for a map of too many, before each of them is looked at."""
+    if isinstance(metadata, dict) and len(metadata) > MAX_METADATA:
+        raise ValueError(f"should have at most {MAX_METADATA} items, not {len(metadata)}")
+    return metadata
+
+
+class TextFormat(Part):
     """What form the text has."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -34,7 +41,7 @@ class TextFormat(Closed):
         return self
 
 
-class Text(Closed):
+class Text(Part):
     """How the text is written."""
 
     format: TextFormat | None = None
@@ -44,7 +51,7 @@ class Text(Closed):
 NoSummary = nothing_but("auto", because="no summary is made, the reply has the reasoning itself")
 
 
-class Reasoning(Closed):
+class Reasoning(Part):
     """How the model reasons."""
 
     effort: str | None = None
@@ -54,13 +61,13 @@ class Reasoning(Closed):
     mode: Annotated[object, nothing_but("standard", because=NO_EQUIVALENT)] = None
 
 
-class StreamOptions(Closed):
+class StreamOptions(Part):
     """How a stream is written."""
 
     include_obfuscation: Annotated[object, nothing_but(False, because="events are not padded")] = None
 
 
-class CacheOptions(Closed):
+class CacheOptions(Part):
     """What chat can say of the prompt cache."""
 
     mode: str | None = None
@@ -107,7 +114,7 @@ class ResponsesRequest(Unserved, Sampled):
     instructions: str | None = None
     include: Annotated[list[str], Field(fail_fast=True)] | None = None
     max_output_tokens: PositiveInt | None = None
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA)] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue] | None, BeforeValidator(few)] = None
     parallel_tool_calls: bool | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: CacheOptions | None = None

@@ -1,13 +1,13 @@
 """The functions that a model may call, and which of them it must: the flat form here, the nested one of chat."""
 
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from models.wire import Json, JsonObject
 from server.doors.reading import Object, Wire
-from server.doors.responses_checks import Closed, checked_at, nothing_but, objects_in, refusal, unserved
+from server.doors.responses_checks import Part, checked_at, nothing_but, objects_in, refusal, unserved
 
 PASSED_ON = ("name", "description", "parameters", "strict")
 SERVED = ("function",)
@@ -15,7 +15,7 @@ CHOICES = ("auto", "none", "required")
 NO_EQUIVALENT = "chat's functions have no such thing"
 
 
-class FunctionTool(Closed):
+class FunctionTool(Part):
     """A function that the client can run."""
 
     type: Literal["function"]
@@ -47,7 +47,7 @@ def tools_of(fields: JsonObject) -> JsonObject:
     tools = [
         chat_tool(tool, f"tools.{index}") for index, tool in enumerate(objects_in(fields.get("tools") or [], "tools"))
     ]
-    choice, allowed = chosen(fields.get("tool_choice"), [tool["name"] for tool in tools])
+    choice, allowed = chosen(fields.get("tool_choice"), {str(tool["name"]) for tool in tools})
     if not tools:
         if choice not in (None, "auto", "none"):
             raise refusal("tool_choice", "needs tools")
@@ -72,7 +72,7 @@ def chat_tool(tool: JsonObject, place: str) -> JsonObject:
     return {name: tool[name] for name in PASSED_ON if tool.get(name) is not None}
 
 
-def chosen(choice: Json, names: Sequence[Json]) -> tuple[Json, Sequence[Json] | None]:
+def chosen(choice: Json, names: AbstractSet[str]) -> tuple[Json, AbstractSet[str] | None]:
     """Chat's `tool_choice`, and the names of the functions that remain, None for all. Raises RequestError."""
     if choice is None or choice in CHOICES:
         return choice, None
@@ -85,22 +85,22 @@ def chosen(choice: Json, names: Sequence[Json]) -> tuple[Json, Sequence[Json] | 
     raise refusal("tool_choice", f"should be {', '.join(CHOICES)}, or an object of type function or allowed_tools")
 
 
-def allowed_of(choice: JsonObject, names: Sequence[Json]) -> tuple[Json, Sequence[Json]]:
+def allowed_of(choice: JsonObject, names: AbstractSet[str]) -> tuple[Json, AbstractSet[str]]:
     """Chat as vLLM speaks it cannot forbid a tool that it is told of, so it is told of the allowed ones alone."""
     mode = checked_at(AllowedChoice, choice, "tool_choice").mode
     place = "tool_choice.tools"
-    allowed: list[Json] = []
+    allowed: set[str] = set()
     for index, tool in enumerate(objects_in(choice["tools"], place)):
         if tool.get("type") != "function":
             raise unserved(f"{place}.{index}", tool.get("type"), SERVED)
         name = checked_at(NamedChoice, tool, f"{place}.{index}").name
-        allowed.append(known(name, names, f"{place}.{index}.name"))
+        allowed.add(known(name, names, f"{place}.{index}.name"))
     if not allowed:
         raise refusal(place, "needs at least 1")
     return mode, allowed
 
 
-def known(name: str, names: Sequence[Json], place: str) -> str:
+def known(name: str, names: AbstractSet[str], place: str) -> str:
     """The name of a function that is among the tools. Raises RequestError."""
     if name not in names:
         raise refusal(place, "names no function among tools")

@@ -4,13 +4,15 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
+import pytest
 from anthropic._models import construct_type
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer import Delta, Usage
+from models.answer import Delta, Finish, Usage
+from models.errors import BadReply
 from models.parsing import delta_of, finish_of
 from models.pool import Pool
 from models.prompt import Prompt
@@ -49,22 +51,62 @@ def test_a_stream_adds_up_to_the_whole_answer(answer: dict[str, Any], data: st.D
     assert folded(answer, data) == whole(answer)
 
 
-@given(arguments, st.sampled_from(["length", "stop"]), st.none() | st.just("END"), st.data())
-def test_a_call_that_is_cut_is_the_same_both_ways(written: str, ending: str, stop: str | None, data) -> None:
+CUT = [("length", None), ("length", "END"), ("stop", "END")]
+
+
+@given(arguments, st.sampled_from(CUT), st.data())
+def test_a_call_that_is_cut_is_the_same_both_ways(written: str, ends: tuple[str, str | None], data) -> None:
+    ending, stop = ends
     cut = written[: data.draw(st.integers(1, len(written)))]
     answer = {"calls": [("add", cut, "1")], "finish_reason": ending, "stop_reason": stop}
 
     assert folded(answer, data) == whole(answer)
 
 
+@pytest.mark.parametrize("reason", ["stop", "tool_calls"])
+def test_a_call_that_breaks_off_without_a_reason_is_no_call_to_make(reason: str) -> None:
+    answer = {"calls": [("add", '{"path": "/tmp/x", "only": "ol', "1")], "finish_reason": reason, "stop_reason": None}
+
+    with pytest.raises(BadReply):
+        whole(answer)
+    wording, told = writer(), outcome()
+    call = {"index": 0, "id": "1", "function": {"name": "add", "arguments": answer["calls"][0][1]}}
+    wording.chunk(delta({"delta": {"tool_calls": [call]}, **ending_of(answer)}), told)
+    with pytest.raises(BadReply):
+        wording.ending(Finish(None), told)
+
+
+def test_numbers_of_any_size_reach_the_client() -> None:
+    message = whole_bytes({"calls": [("add", '{"id": 123456789012345678901234567890}', "1")]})
+
+    assert b'"input":{"id": 123456789012345678901234567890}' in message
+
+
+def test_a_late_piece_that_says_nothing_breaks_nothing() -> None:
+    wording, told = writer(), outcome()
+    calls = [{"index": index, "id": str(index), "function": {"name": "add", "arguments": "{}"}} for index in (0, 1)]
+    late = {"index": 0, "function": {"arguments": ""}}
+
+    sent = wording.chunk(delta({"delta": {"tool_calls": calls}}), told) + wording.chunk(
+        delta({"delta": {"tool_calls": [late]}}), told
+    )
+
+    assert sent.count(b"content_block_start\ndata") == 2
+
+
 def whole(answer: dict[str, Any]) -> dict[str, Any]:
     """The message in one piece."""
+    message = orjson.loads(whole_bytes(answer))
+    del message["usage"]["smallfirst"]  # the client folds what is the API's own
+    return plain(Message.construct(**message))
+
+
+def whole_bytes(answer: dict[str, Any]) -> bytes:
+    """The same, as it is sent."""
     calls = [{"id": call_id, "function": {"name": name, "arguments": text}} for name, text, call_id in answer["calls"]]
     texts = {name: answer.get(name) for name in ("content", "reasoning", "refusal")}
     reply = delta({"message": {**texts, "tool_calls": calls}, **ending_of(answer)})
-    message = orjson.loads(writer().whole(reply, finish_of(reply.reply, streamed=False), outcome()))
-    del message["usage"]["smallfirst"]  # the client folds what is the API's own
-    return plain(Message.construct(**message))
+    return writer().whole(reply, finish_of(reply.reply, streamed=False), outcome())
 
 
 def folded(answer: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
@@ -113,7 +155,7 @@ def cut(text: str, data: st.DataObject) -> list[str]:
 
 def ending_of(answer: dict[str, Any]) -> dict[str, Any]:
     """Why it stopped."""
-    return {name: answer[name] for name in ("finish_reason", "stop_reason")}
+    return {"finish_reason": answer.get("finish_reason", "stop"), "stop_reason": answer.get("stop_reason")}
 
 
 def delta(choice: dict[str, Any]) -> Delta:

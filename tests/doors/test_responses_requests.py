@@ -21,7 +21,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 from models.wire import JsonObject
 from server.doors.door import Arrival
 from server.doors.responses import read_responses
-from server.doors.responses_checks import Closed
+from server.doors.responses_checks import Part
 from server.doors.responses_items import ITEMS, messages_of
 from server.doors.responses_parts import PARTS
 from server.doors.responses_request import ResponsesRequest
@@ -489,7 +489,7 @@ def inner_fields() -> Iterator[str]:
     """The dotted names of the keys of those objects whose keys are all known."""
     for name, field in ResponsesRequest.model_fields.items():
         for kind in typing.get_args(field.annotation):
-            if inspect.isclass(kind) and issubclass(kind, Closed):
+            if inspect.isclass(kind) and issubclass(kind, Part):
                 yield from (f"{name}.{inner}" for inner in kind.model_fields)
 
 

@@ -173,12 +173,21 @@ class ScriptedServer:
         body = await request.json()
         if "x-request-id" in request.headers:
             (self.counted if "messages" in body else self.seen).append(body)
+            await self._hang()
             if self.script.status != 200:
                 return web.json_response({"error": {"message": "too odd"}}, status=self.script.status)
         if "messages" in body:
             return web.json_response({"tokens": PROMPT_IDS * len(body["messages"])})
         words = body["prompt"].split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
+
+    async def _hang(self) -> None:
+        if self.script.trouble == "hang":
+            self.running += 1
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.running -= 1
 
     async def _detokenize(self, request: web.Request) -> web.Response:
         words = dict(zip(self.script.token_ids, self.script.words, strict=True))

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from models.answer import Finish, draft_of
+from models.calls import Numbering
 from models.folding import whole_of
 from models.parsing import delta_of
 
@@ -78,3 +79,20 @@ def test_log_probabilities_and_ids_follow_each_other(kind: str) -> None:
 
     assert choice["logprobs"][kind] == tokens
     assert choice["token_ids"] == [1, 2]
+
+
+CHUNKS = {
+    "all of them are number 0": [[{"index": 0, "id": "a"}], [{"index": 0}], [{"index": 0, "id": "b"}], [{"index": 0}]],
+    "none has a number": [[{"id": "a"}], [{}], [{"id": "b"}], [{}]],
+    "as they should be": [[{"index": 0, "id": "a"}], [{"index": 0}], [{"index": 1, "id": "b"}], [{"index": 1}]],
+    "at once": [[{"index": 0, "id": "a"}, {"index": 0, "id": "b"}], [{"index": 0}]],
+}
+
+
+@pytest.mark.parametrize("case", CHUNKS)
+def test_calls_are_told_apart_whatever_their_numbers(case: str) -> None:
+    numbering = Numbering()
+
+    found = [[numbering.of(piece, place) for place, piece in enumerate(pieces)] for pieces in CHUNKS[case]]
+
+    assert found in ([[0], [0], [1], [1]], [[0, 1], [1]])
