@@ -26,8 +26,7 @@ def gate_for(policy: Policy, prompt: Prompt) -> Gate | None:
     gate = policy.stream.gate
     if gate is None or (policy.scorer.name, policy.threshold) != (gate.scorer, gate.threshold):
         return None
-    plain = prompt.form == "chat" and prompt.choices == 1 and not prompt.constrains
-    return gate if plain and not prompt.fields.get("prompt_logprobs") else None
+    return gate if prompt.form == "chat" and prompt.choices == 1 and not prompt.constrains else None
 
 
 def may_open(rules: StreamRules, prompt: Prompt) -> bool:

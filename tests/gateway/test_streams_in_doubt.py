@@ -132,16 +132,6 @@ async def test_what_the_final_tier_may_refuse_is_held(gateway, field: dict[str, 
     assert "smallfirst" not in chunks[-2]
 
 
-async def test_prompt_log_probabilities_are_not_asked_for_as_a_stream(gateway) -> None:
-    cascade = await live_cascade(gateway, SURE, on_doubt="hold", stop_at=0.0)
-
-    await cascade.client.chat.completions.create(
-        model="auto", messages=ASK["messages"], extra_body={"prompt_logprobs": 1}
-    )
-
-    assert not cascade.small.seen[0].get("stream")
-
-
 async def test_a_gate_at_nothing_does_not_open_for_what_is_lost(gateway) -> None:
     cascade = await live_cascade(gateway, replace(DOUBTS, ps=(0.2,)), on_doubt="finish", open_at=0.0)
 
