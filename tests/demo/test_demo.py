@@ -172,10 +172,36 @@ async def test_an_engine_killed_in_mid_answer_is_survived_and_comes_back(demo: R
             assert isinstance(one, openai.APIStatusError), one
             assert (one.status_code, one.code) == (503, "model_unreachable")
             assert tier == "large", "what the small model cannot answer, the large one does"
+    await back_again(demo, tier, before)
+    assert (await demo.ask(prompt)).parse().choices[0].message.content
+
+
+async def test_a_live_stream_survives_the_death_of_its_drafter(demo: Running) -> None:
+    question = max(distinct(Split.HELD_OUT, 300), key=lambda one: len(one.answer))
+    before = demo.pid_of("small")
+    stream = await demo.client.chat.completions.create(
+        model="auto", messages=[{"role": "user", "content": question.prompt}], temperature=0, stream=True
+    )
+
+    text, decision = "", None
+    async for chunk in stream:
+        if not text and chunk.choices[0].delta.content:
+            os.kill(before, signal.SIGKILL)
+        text += chunk.choices[0].delta.content or ""
+        decision = chunk.model_extra.get("smallfirst", decision)
+
+    assert is_right(question, text)
+    assert decision is not None
+    assert (decision["tier"], decision["escalated"]) == ("large", True)
+    assert decision["reason"] in ("unreachable", "bad-reply", "unsure")
+    await back_again(demo, "small", before)
+
+
+async def back_again(demo: Running, tier: str, before: int) -> None:
+    """Wait until a killed engine was started anew, and answers."""
     async with asyncio.timeout(START_S):
         while demo.pid_of(tier) == before or not await answers(demo, tier):  # noqa: ASYNC110 - processes have no event
             await asyncio.sleep(0.1)
-    assert (await demo.ask(prompt)).parse().choices[0].message.content
 
 
 async def answers(demo: Running, tier: str) -> bool:
