@@ -7,7 +7,13 @@ from typing import Literal, NamedTuple
 from models.calls import Numbering
 from models.wire import WireMessage, WireReply, WireUsage
 
-WentOn = Literal["ids", "text"]
+
+@dataclass(frozen=True, slots=True)
+class WentOn:
+    """How an answer went on after another model's words: `by` their token ids or their text, after so many tokens."""
+
+    by: Literal["ids", "text"]
+    tokens: int
 
 
 class Token(NamedTuple):

@@ -262,7 +262,9 @@ def went_on(prompt: Prompt) -> WentOn | None:
     """How an answer went on after another model's words, if it did."""
     if prompt.prefix is None:
         return None
-    return "text" if prompt.written is None else "ids"
+    if prompt.written is None:
+        return WentOn("text", prompt.prefix.tokens)
+    return WentOn("ids", prompt.written.shown or len(prompt.written.token_ids))
 
 
 def with_ids(handover: Handover | None, ids: Sequence[int]) -> Handover | None:

@@ -83,6 +83,8 @@ class Outcome:
         self._waiting_s = 0.0
         self.spent[call.tier] = Spent(call.usage, self._prices[call.tier].of(call.usage))
         self.speculation = call.speculation if call.tier == self.tier else None
+        if call.went_on is not None:
+            self.shown_tokens = call.went_on.tokens
 
     @property
     def waited_s(self) -> float:

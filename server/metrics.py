@@ -147,7 +147,7 @@ class Metrics:
         self._tokens.labels(call.tier, "completion").inc(call.usage.completion_tokens)
         self._handed_over.labels(cascade, call.tier).inc(call.handed)
         if call.went_on is not None:
-            self._continued.labels(cascade, call.tier, call.went_on).inc()
+            self._continued.labels(cascade, call.tier, call.went_on.by).inc()
         if call.speculation is not None:
             proposed, accepted = call.speculation.proposed, call.speculation.accepted
             self._verified.labels(cascade, call.tier, "accepted").inc(accepted)

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from models.answer import Speculation, Usage
+from models.answer import Speculation, Usage, WentOn
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, FailureReason, Misconfigured, Overloaded, TimedOut, Unreachable
 from models.pool import Pool
@@ -86,7 +86,7 @@ STORY: tuple[Event, ...] = (
     Opened("small", 2, 0.9, 0.1),
     Escalated("small", "large", "unsure"),
     Continued("large", 2),
-    Called("large", Usage(10, 3), 0.1, Speculation(4, 3, 1, 4), went_on="ids"),
+    Called("large", Usage(10, 3), 0.1, Speculation(4, 3, 1, 4), went_on=WentOn("ids", 2)),
     Capped("small"),
     Failed("large", "timeout"),
     Finished("large"),

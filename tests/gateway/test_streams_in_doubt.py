@@ -191,3 +191,28 @@ async def test_missing_evidence_that_is_accepted_is_accepted_in_an_open_stream_t
     assert chunks[-2]["smallfirst"]["reason"] == "no-evidence"
     assert cascade.large.seen == []
     assert "opened_streams_total" in await metrics_of(cascade.url)
+
+
+async def test_an_id_that_is_no_part_of_the_shown_text_is_written_anew_and_counted_once(gateway) -> None:
+    async def half_a_character(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        pieces = [("one", [100]), (" two", [101]), (" three", [102, 777]), (" four", [103]), (" five", [104])]
+        for place, (word, ids) in enumerate(pieces):
+            p = -0.01 if place < 4 else -5.0
+            tokens = [{"token": word, "logprob": p, "bytes": [], "top_logprobs": []}]
+            tokens += [{"token": "", "logprob": -0.01, "bytes": [], "top_logprobs": []}] * (len(ids) - 1)
+            choice = {"index": 0, "delta": {"content": word}, "logprobs": {"content": tokens}, "token_ids": ids,
+                      "finish_reason": None}  # fmt: skip
+            chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+            await response.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+        return response
+
+    cascade = await live_cascade(gateway, Script(DRAFT, handler=half_a_character), holdback_tokens=1)
+
+    chunks = await chunks_of(cascade.url, stream_options={"include_usage": True})
+
+    assert text_of(chunks) == BETTER
+    assert cascade.large.seen[0]["kv_transfer_params"]["prompt_token_ids"] == [5, 6, 100, 101, 102]
+    usage = chunks[-2]["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (7, 8)
