@@ -2,6 +2,7 @@
 
 import asyncio
 
+import httpx
 import openai
 import pytest
 from fakes.obliging import obliging
@@ -295,8 +296,10 @@ async def test_a_stream_that_breaks_raises(gateway) -> None:
 async def test_a_client_that_runs_out_of_time_stops_the_call(gateway, stream: bool) -> None:
     cascade = await gateway(small=Script(p=0.1), large=Script(trouble="hang"))
 
+    patience = httpx.Timeout(20, read=2)  # no longer than it takes, and long enough to get as far as the large model
+
     with pytest.raises(openai.APITimeoutError):
-        await cascade.client.chat.completions.create(model="auto", messages=ASKING, stream=stream, timeout=0.5)
+        await cascade.client.chat.completions.create(model="auto", messages=ASKING, stream=stream, timeout=patience)
 
     await until(lambda: cascade.large.left == 1)
 
