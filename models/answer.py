@@ -106,7 +106,7 @@ class Delta:
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; the
-    chunk of a stream that brought the report; what came of drafts that the server verified, where it says so, and
+    chunk of a stream that brought the report; what came of drafts that the server verified, where it says so,
     and whether it was `handed` one."""
 
     usage: Usage | None
@@ -146,7 +146,8 @@ class Choice:
         """The tokens of the answer itself: of tool calls, those of their arguments, where these can be found as they
         stand; where the model reasoned first, those from the answer's beginning on. None where the answer cannot be
         found among them."""
-        called = tokens_saying([call.arguments for call in self.tool_calls if call.arguments], self.tokens)
+        arguments = [call.arguments for call in self.tool_calls if call.arguments]
+        called = tokens_saying(arguments, self.tokens) if arguments else ()
         if called:
             return called
         if not self.reasoning:

@@ -1,9 +1,10 @@
 """A stream as the one reply that it adds up to: a whole answer is the fold of its chunks."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from itertools import chain
 
 from models.answer import Delta, Finish, Piece
+from models.answer import choice_of as said_by
 from models.calls import Numbering
 from models.parsing import TEXTS
 from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToolCall
@@ -59,59 +60,50 @@ def logprobs_of(chunks: Sequence[WireLogprobs]) -> WireLogprobs | None:
 def message_of(deltas: Iterable[WireMessage]) -> WireMessage:
     """The message that the deltas add up to: what the model says is joined, lists are too, tool calls are put together;
     of other fields the last word counts."""
-    whole: dict[str, object] = {"role": "assistant", "content": None}
-    calls: dict[int, WireToolCall] = {}
+    said: dict[str, list[object]] = {"role": ["assistant"], "content": []}
+    calls: dict[int, list[WireToolCall]] = {}
     numbering = Numbering()
     for delta in deltas:
         for name, value in delta.items():
-            whole[name] = joined(name, whole.get(name), value)
+            said.setdefault(name, []).append(value)
         for place, call in enumerate(delta.get("tool_calls") or ()):
-            index = numbering.of(call, place)
-            calls[index] = call_of(calls.get(index), call)
+            calls.setdefault(numbering.of(call, place), []).append(call)
+    whole = {name: joined(name, values) for name, values in said.items()}
     if calls:
-        whole["tool_calls"] = [without_index(calls[index]) for index in sorted(calls)]
+        whole["tool_calls"] = [call_of(calls[number]) for number in sorted(calls)]
         whole["content"] = whole["content"] or None
     message: WireMessage = {}
     message.update(whole)  # type: ignore[typeddict-item]
     return message
 
 
-def joined(name: str, said: object, more: object) -> object:
-    """A field of a message, and what one more delta says of it."""
-    if more is None:
-        return said
-    if isinstance(said, str) and isinstance(more, str) and name in TEXTS:
-        return said + more
-    return [*said, *more] if isinstance(said, list) and isinstance(more, list) else more
+def joined(name: str, values: Sequence[object]) -> object:
+    """A field of a message from all that the deltas say of it."""
+    told = [value for value in values if value is not None]
+    if not told:
+        return None
+    if name in TEXTS and all(isinstance(value, str) for value in told):
+        return "".join(map(str, told))
+    lists = [value for value in told if isinstance(value, list)]
+    return list(chain.from_iterable(lists)) if len(lists) == len(told) else told[-1]
 
 
-def call_of(said: WireToolCall | None, more: WireToolCall) -> WireToolCall:
-    """A tool call, and what one more piece of it says: its arguments are joined, of the rest the first word counts."""
-    if said is None:
-        return more
-    function, added = said.get("function") or {}, more.get("function") or {}
-    known = {name: value for name, value in said.items() if value is not None}
-    whole: WireToolCall = {**more, **known}  # type: ignore[typeddict-item]
-    whole["function"] = {
-        "name": function.get("name") or added.get("name"),
-        "arguments": (function.get("arguments") or "") + (added.get("arguments") or ""),
-    }
-    return whole
-
-
-def without_index(call: WireToolCall) -> WireToolCall:
-    """As a whole message has it."""
-    whole: WireToolCall = {**call}
+def call_of(pieces: Sequence[WireToolCall]) -> WireToolCall:
+    """A tool call as a whole message has it: its arguments are joined, of the rest the first word counts."""
+    whole: WireToolCall = {**pieces[0]}
+    if len(pieces) > 1:
+        for piece in reversed(pieces):
+            whole.update({name: value for name, value in piece.items() if value is not None})  # type: ignore[typeddict-item]
+        functions = [piece.get("function") or {} for piece in pieces]
+        whole["function"] = {
+            "name": next((function["name"] for function in functions if function.get("name")), None),
+            "arguments": "".join(function.get("arguments") or "" for function in functions),
+        }
     whole.pop("index", None)
     return whole
 
 
-def piece_of(pieces: Sequence[Piece], choice: WireChoice) -> Piece:
+def piece_of(pieces: list[Piece], choice: WireChoice) -> Piece:
     """One piece of all, beside the choice that their chunks add up to."""
-    return replace(
-        pieces[0],
-        message=choice["message"],
-        tokens=tuple(token for piece in pieces for token in piece.tokens),
-        finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
-        token_ids=tuple(token_id for piece in pieces for token_id in piece.token_ids),
-    )
+    said = said_by(pieces)
+    return Piece(pieces[0].index, choice["message"], said.tokens, said.finish_reason, said.token_ids)

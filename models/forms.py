@@ -155,6 +155,16 @@ FORMS: Mapping[FormName, Form] = {
 }  # fmt: skip
 
 
+def parts_of(messages: Json) -> list[Json]:
+    """The parts of all messages whose content is in parts."""
+    contents = (
+        [message.get("content") for message in messages if isinstance(message, dict)]
+        if isinstance(messages, list)
+        else []
+    )
+    return [part for content in contents if isinstance(content, list) for part in content]
+
+
 def texts_of(content: Json) -> str:
     """The text of a message's content: itself, or its text parts."""
     if isinstance(content, str):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
 
-from models.forms import FORMS, LENGTH_LIMITS, FormName, texts_of
+from models.forms import FORMS, LENGTH_LIMITS, FormName, parts_of, texts_of
 from models.handover.contract import KEY as DRAFT_KEY
 from models.wire import Json, JsonObject
 
@@ -149,14 +149,7 @@ class Prompt:
     @property
     def modalities(self) -> frozenset[Modality]:
         """What the messages hold beside text."""
-        messages = self.fields.get("messages")
-        contents = (
-            [message.get("content") for message in messages if isinstance(message, dict)]
-            if isinstance(messages, list)
-            else []
-        )
-        parts = [part for content in contents if isinstance(content, list) for part in content]
-        kinds = {part.get("type") for part in parts if isinstance(part, dict)}
+        kinds = {part.get("type") for part in parts_of(self.fields.get("messages")) if isinstance(part, dict)}
         return frozenset(modality for kind, modality in MODALITIES.items() if kind in kinds)
 
     @property

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
 import aiohttp
@@ -74,22 +74,14 @@ class Replica:
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """As `Model.generate`, by this server or not at all."""
-        self.running += 1
-        ticket = self.breaker.sent()
         begun = False
-        try:
+        with self._at_work() as ticket:
             async with aclosing(self._answer(prompt)) as parts:
                 async for part in parts:
                     if not begun:
                         self.breaker.succeeded(ticket)
                         begun = True
                     yield part
-        except ModelError as error:
-            self._blame(error, ticket)
-            raise
-        finally:
-            self.running -= 1
-            self.breaker.given_up(ticket)
 
     async def kept_ids(self, ids: Sequence[int], stretches: Sequence[tuple[int, str]]) -> int | None:
         """How many of the token ids that were told are all that was told, by this server's tokenizer: the last ones may
@@ -244,18 +236,24 @@ class Replica:
 
     async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
         """The server's reply to a request that is no completion, as it came. Raises a ModelError."""
+        with self._at_work() as ticket:
+            received = await self._caller.passed(path, {**body, "model": self.endpoint.model}, request_id)
+            self.breaker.succeeded(ticket)
+        return received
+
+    @contextmanager
+    def _at_work(self) -> Iterator[Ticket]:
+        """A request of ours that the server works on; its failure speaks against the server."""
         self.running += 1
         ticket = self.breaker.sent()
         try:
-            received = await self._caller.passed(path, {**body, "model": self.endpoint.model}, request_id)
-            self.breaker.succeeded(ticket)
+            yield ticket
         except ModelError as error:
             self._blame(error, ticket)
             raise
         finally:
             self.running -= 1
             self.breaker.given_up(ticket)
-        return received
 
 
 def went_on(prompt: Prompt) -> WentOn | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Literal
 
 from models.answer import Delta, Finish, Usage
+from models.forms import parts_of
 from models.prompt import Prompt, Written
 from models.wire import Json, WireUsage
 
@@ -125,13 +126,7 @@ def is_opening(delta: Delta) -> bool:
 
 def is_text_alone(messages: Json) -> bool:
     """Whether a conversation has nothing but text: vLLM renders other kinds anew, whatever token ids it is given."""
-    contents = (
-        [message.get("content") for message in messages if isinstance(message, Mapping)]
-        if isinstance(messages, list)
-        else []
-    )
-    parts = [part for content in contents if isinstance(content, list) for part in content]
-    return all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts)
+    return all(isinstance(part, Mapping) and part.get("type") == "text" for part in parts_of(messages))
 
 
 def wire_usage(usage: Usage) -> WireUsage:

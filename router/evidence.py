@@ -16,13 +16,21 @@ def evidence_of(choice: Choice, prompt: Prompt) -> tuple[Token, ...] | EvidenceR
     """
     tokens = choice.answer_tokens
     said = 0 if choice.tool_calls else len(choice.text)
-    if not tokens or 2 * sum(len(token.text) for token in tokens) < said:
-        return "no-evidence"
-    if any(math.isnan(token.logprob) for token in tokens) or all(token.logprob == 0.0 for token in tokens):
-        return "degenerate-evidence"
+    usable = not any(math.isnan(token.logprob) for token in tokens)
+    all_zero = all(token.logprob == 0.0 for token in tokens)
+    missing = lack(len(tokens), sum(len(token.text) for token in tokens), said=said, usable=usable and not all_zero)
+    if missing is not None:
+        return missing
     if prompt.constrains:
         return tuple(token for token in tokens if token.logprob != 0.0)
     return tokens
+
+
+def lack(tokens: int, characters: int, *, said: int, usable: bool) -> EvidenceReason | None:
+    """What is wrong with so many tokens of so many characters as evidence for an answer that said more or fewer."""
+    if not tokens or 2 * characters < said:
+        return "no-evidence"
+    return None if usable else "degenerate-evidence"
 
 
 class EvidenceSoFar:
@@ -63,9 +71,8 @@ class EvidenceSoFar:
     @property
     def missing(self) -> EvidenceReason | None:
         """Why the draft cannot be scored, if it cannot; see `evidence_of`."""
-        if not self.tokens or 2 * self._token_characters < self.characters:
-            return "no-evidence"
-        return None if self._usable and not self._all_zero else "degenerate-evidence"
+        usable = self._usable and not self._all_zero
+        return lack(self.tokens, self._token_characters, said=self.characters, usable=usable)
 
     @property
     def score(self) -> float:

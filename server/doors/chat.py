@@ -64,8 +64,6 @@ class ChatRequest(Sampled):
     def _fields_go_together(self) -> Self:
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs: needs logprobs to be true")
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options: needs stream to be true")
         return self
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from models.answer import Delta, Finish
 from models.parsing import usage_of as usage_so_far
 from models.prompt import Prompt
-from models.wire import WireChoice, WireReply
+from models.wire import WireChoice, WireLogprobs, WireReply
 from router.outcome import Outcome
 from server.bill import answered, decision, usage_of
 from server.doors.events import event, written
@@ -17,17 +17,28 @@ DONE = b"data: [DONE]\n\n"
 
 def shown_choice(choice: WireChoice, prompt: Prompt) -> dict[str, object]:
     """A choice with the evidence that the client asked for, and no other."""
+    return with_evidence(choice, prompt, chat_logprobs)
+
+
+def with_evidence(
+    choice: WireChoice, prompt: Prompt, as_asked: Callable[[WireLogprobs, int], dict[str, object]]
+) -> dict[str, object]:
+    """The same; `as_asked` cuts log-probabilities down to so many alternatives."""
     shown: dict[str, object] = {**choice}
     if not prompt.wants_token_ids:
         shown.pop("token_ids", None)
     if not prompt.wants_logprobs:
         shown["logprobs"] = None
     elif (logprobs := choice.get("logprobs")) and not prompt.fields.get("logprob_token_ids"):
-        asked = prompt.top_logprobs
-        tokens = [{**token, "top_logprobs": (token.get("top_logprobs") or [])[:asked]}
-                  for token in logprobs.get("content") or ()]  # fmt: skip
-        shown["logprobs"] = {**logprobs, "content": tokens}
+        shown["logprobs"] = as_asked(logprobs, prompt.top_logprobs)
     return shown
+
+
+def chat_logprobs(logprobs: WireLogprobs, most: int) -> dict[str, object]:
+    """With as many alternatives a token as were asked for."""
+    tokens = [{**token, "top_logprobs": (token.get("top_logprobs") or [])[:most]}
+              for token in logprobs.get("content") or ()]  # fmt: skip
+    return {**logprobs, "content": tokens}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +61,7 @@ class ChatWriter:
         """One event of a stream; the usage has an event of its own, at the end. Where the client does not want that, a
         decision that fell after the headers is told with the last piece."""
         reply = self._reply(delta.reply)
-        usage = usage_so_far(delta.reply.get("usage"))
-        if usage is not None and outcome.shown_tokens:
+        if outcome.shown_tokens and (usage := usage_so_far(delta.reply.get("usage"))) is not None:
             reply["usage"] = answered(usage, delta.reply.get("usage"), outcome)
         if not self.prompt.wants_usage:
             reply.pop("usage", None)

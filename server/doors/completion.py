@@ -66,8 +66,6 @@ class CompletionRequest(Sampled):
             raise ValueError("best_of: is not served: ask for n answers and choose among them")
         if self.max_tokens == 0 and not self.echo:
             raise ValueError("max_tokens: should be at least 1, unless the prompt is to be echoed")
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options: needs stream to be true")
         return self
 
 

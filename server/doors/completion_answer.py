@@ -4,19 +4,20 @@ from collections.abc import Mapping
 
 from models.prompt import Prompt
 from models.wire import WireChoice, WireLogprobs
+from server.doors.chat_answer import with_evidence
 
 
 def shown_text(choice: WireChoice, prompt: Prompt) -> dict[str, object]:
     """A choice with the evidence that the client asked for, and no other."""
-    shown: dict[str, object] = {**choice}
+    shown = with_evidence(choice, prompt, text_logprobs)
     if not prompt.wants_token_ids:
-        shown.pop("token_ids", None)
         shown.pop("prompt_token_ids", None)
-    if not prompt.wants_logprobs:
-        shown["logprobs"] = None
-    elif (logprobs := choice.get("logprobs")) and not prompt.fields.get("logprob_token_ids"):
-        shown["logprobs"] = {**logprobs, "top_logprobs": as_asked(logprobs, prompt.top_logprobs)}
     return shown
+
+
+def text_logprobs(logprobs: WireLogprobs, most: int) -> dict[str, object]:
+    """With as many alternatives a token as were asked for."""
+    return {**logprobs, "top_logprobs": as_asked(logprobs, most)}
 
 
 def as_asked(logprobs: WireLogprobs, most: int) -> list[dict[str, float] | None] | None:

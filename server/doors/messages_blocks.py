@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from models.wire import JsonObject
-from server.doors.messages_fields import Blocks, NotServed, Part, nothing_but, part
-from server.doors.reading import Object
+from server.doors.messages_fields import Blocks, NotServed, nothing_but
+from server.doors.reading import Object, Part, checked_at
 from server.errors import RequestError
 
 
@@ -105,7 +105,7 @@ def typed(fields: Object, kinds: Mapping[str, type[Part]], at: str) -> Part:
     if kind is None:
         served = ", ".join(kinds)
         raise RequestError(f"{at}.type: {name!r} is not served here (there are: {served})", param=f"{at}.type")
-    return part(kind, fields, at)
+    return checked_at(kind, fields, at)
 
 
 def image_part(image: Image, at: str) -> JsonObject:

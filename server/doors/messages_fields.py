@@ -1,29 +1,10 @@
 """The types that the Messages API's fields are made of, and the values that a field without an equivalent may have."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
-from server.doors.reading import Closed, Object, invalid_field
-from server.errors import RequestError
-
-
-class Part(Closed):
-    """A part of a request of which every key is known."""
-
-
-Known = TypeVar("Known", bound=Part)
-
-
-def part(kind: type[Known], fields: Object, at: str) -> Known:
-    """The part of a request that is found `at` this path. Raises RequestError."""
-    try:
-        return kind.model_validate(fields)
-    except ValidationError as invalid:
-        wrong = invalid_field(invalid, kind).problem
-        path = f"{at}.{wrong.param}" if wrong.param else at
-        message = f"{at}.{wrong.message}" if wrong.param else f"{at}: {wrong.message}"
-        raise RequestError(message, param=path) from invalid
+from server.doors.reading import Object, only
 
 
 def not_served(value: object) -> None:
@@ -34,23 +15,12 @@ def not_served(value: object) -> None:
 
 def nothing_but(*harmless: object) -> BeforeValidator:
     """Takes these values alone: they change nothing."""
-
-    def checked(value: object) -> object:
-        if value is not None and value not in harmless:
-            raise ValueError(f"is served here as {' or '.join(map(repr, harmless))} alone")
-        return value
-
-    return BeforeValidator(checked)
+    return only(*harmless, otherwise=f"is served here as {' or '.join(map(repr, harmless))} alone")
 
 
 def called(name: str) -> BeforeValidator:
     """Refuses a field of chat completions that has another name in this API."""
-
-    def checked(value: object) -> None:
-        if value is not None:
-            raise ValueError(f"is no field of this API: use {name}")
-
-    return BeforeValidator(checked)
+    return only(otherwise=f"is no field of this API: use {name}")
 
 
 def as_blocks(content: object) -> object:

@@ -6,10 +6,10 @@ from pydantic import AfterValidator, Field, JsonValue
 
 from models.wire import JsonObject
 from server.doors.controls import OURS, Controls
-from server.doors.messages_fields import Blocks, NotServed, Part, called, nothing_but
+from server.doors.messages_fields import Blocks, NotServed, called, nothing_but
 from server.doors.messages_tools import Tool, ToolChoice, chat_tool_fields
 from server.doors.messages_turns import Turn, chat_messages, prefilled
-from server.doors.reading import Object, Wire
+from server.doors.reading import Object, Part, Wire
 from server.errors import RequestError
 
 

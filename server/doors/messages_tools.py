@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from models.wire import Json, JsonObject
-from server.doors.messages_fields import NotServed, Part, nothing_but
-from server.doors.reading import Object
+from server.doors.messages_fields import NotServed, nothing_but
+from server.doors.reading import Object, Part
 
 
 def custom(kind: object) -> object:

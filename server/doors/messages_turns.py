@@ -19,8 +19,8 @@ from server.doors.messages_blocks import (
     image_part,
     read_blocks,
 )
-from server.doors.messages_fields import Blocks, Part
-from server.doors.reading import Object
+from server.doors.messages_fields import Blocks
+from server.doors.reading import Object, Part
 from server.errors import RequestError
 
 FAILED = "Error: "  # chat messages have no sign for a tool that failed: the model reads it in the text

@@ -1,10 +1,11 @@
 """A body's bytes to checked fields, or an error that names the field by the client's own name for it."""
 
+from collections.abc import Mapping
 from itertools import takewhile
 from typing import TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from models.wire import JsonObject
 from server.errors import RequestError
@@ -35,6 +36,10 @@ class Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
+class Part(Closed):
+    """A part of a request inside an API's own fields."""
+
+
 Request = TypeVar("Request", bound=BaseModel)
 
 
@@ -51,12 +56,34 @@ def read_fields(body: bytes) -> JsonObject:
     return fields
 
 
-def checked(kind: type[Request], fields: JsonObject) -> Request:
+def checked(kind: type[Request], fields: Mapping[str, object]) -> Request:
     """The fields as a request of this kind. Raises RequestError."""
     try:
         return kind.model_validate(fields)
     except ValidationError as invalid:
         raise invalid_field(invalid, kind) from invalid
+
+
+def checked_at(kind: type[Request], fields: Mapping[str, object], place: str) -> Request:
+    """As `checked`, for an object inside the request: its fields' names begin with its place."""
+    try:
+        return checked(kind, fields)
+    except RequestError as wrong:
+        problem = wrong.problem
+        if problem.param is None:
+            raise RequestError(f"{place}: {problem.message}", param=place) from wrong
+        raise RequestError(f"{place}.{problem.message}", param=f"{place}.{problem.param}") from wrong
+
+
+def only(*harmless: object, otherwise: str) -> BeforeValidator:
+    """Takes null and these values, which change nothing; for any other the field is refused with these words."""
+
+    def check(value: object) -> object:
+        if value is not None and value not in harmless:
+            raise ValueError(otherwise)
+        return value
+
+    return BeforeValidator(check)
 
 
 def is_too_deep(fields: Object) -> bool:

@@ -1,33 +1,20 @@
 """Checks that name the place of what is wrong, and refuse what is not served."""
 
 from collections.abc import Iterable
-from typing import TypeVar
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BeforeValidator
 
 from models.wire import Json, JsonObject
-from server.doors.reading import Closed, checked
+from server.doors.reading import only
 from server.errors import RequestError
 
 NOTHING_STORED = "nothing is stored here"
 MAX_NAMED = 64
 
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-class Part(Closed):
-    """A part of a request of which every key is known."""
-
 
 def nothing_but(*harmless: object, because: str) -> BeforeValidator:
     """Refuse a field by its name, unless it is null or has one of the values that change nothing."""
-
-    def check(value: object) -> object:
-        if value is not None and value not in harmless:
-            raise ValueError(f"is not served: {because}")
-        return value
-
-    return BeforeValidator(check)
+    return only(*harmless, otherwise=f"is not served: {because}")
 
 
 def objects_in(values: Json, place: str) -> list[JsonObject]:
@@ -39,17 +26,6 @@ def objects_in(values: Json, place: str) -> list[JsonObject]:
         wrong = next(index for index, value in enumerate(values) if not isinstance(value, dict))
         raise refusal(f"{place}.{wrong}", "should be a mapping")
     return objects
-
-
-def checked_at(kind: type[Kind], fields: JsonObject, place: str) -> Kind:
-    """As `checked`, for an object inside the request: its fields' names begin with its place."""
-    try:
-        return checked(kind, fields)
-    except RequestError as wrong:
-        problem = wrong.problem
-        if problem.param is None:
-            raise refusal(place, problem.message) from wrong
-        raise RequestError(f"{place}.{problem.message}", param=f"{place}.{problem.param}") from wrong
 
 
 def unserved(place: str, kind: Json, served: Iterable[str]) -> RequestError:

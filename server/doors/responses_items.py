@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.wire import Json, JsonObject
-from server.doors.reading import Wire
-from server.doors.responses_checks import checked_at, nothing_but, objects_in, refusal, unserved
+from server.doors.reading import Wire, checked_at
+from server.doors.responses_checks import nothing_but, objects_in, refusal, unserved
 from server.doors.responses_parts import chat_parts
 
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from models.wire import Json, JsonObject
-from server.doors.reading import Wire
-from server.doors.responses_checks import NOTHING_STORED, checked_at, nothing_but, objects_in, unserved
+from server.doors.reading import Wire, checked_at
+from server.doors.responses_checks import NOTHING_STORED, nothing_but, objects_in, unserved
 
 BREAKPOINT = "prompt_cache_breakpoint"
 

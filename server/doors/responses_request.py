@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from server.doors.chat import PositiveInt, Prediction
-from server.doors.reading import Object, Wire
-from server.doors.responses_checks import NOTHING_STORED, Part, nothing_but
+from server.doors.reading import Object, Part, Wire
+from server.doors.responses_checks import NOTHING_STORED, nothing_but
 from server.doors.sampling import Sampled
 
 LOGPROBS = "message.output_text.logprobs"
@@ -148,6 +148,4 @@ class ResponsesRequest(Unserved, Sampled):
     def _fields_go_together(self) -> Self:
         if self.top_logprobs and not self.wants_logprobs:
             raise ValueError(f"top_logprobs: needs {LOGPROBS} in include")
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options: needs stream to be true")
         return self

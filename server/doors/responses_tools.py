@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.wire import Json, JsonObject
-from server.doors.reading import Object, Wire
-from server.doors.responses_checks import Part, checked_at, nothing_but, objects_in, refusal, unserved
+from server.doors.reading import Object, Part, Wire, checked_at
+from server.doors.responses_checks import nothing_but, objects_in, refusal, unserved
 
 PASSED_ON = ("name", "description", "parameters", "strict")
 SERVED = ("function",)

@@ -1,8 +1,8 @@
 """The fields that OpenAI's APIs share: whose answer, and how its tokens are drawn."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from server.doors.controls import Controls
 from server.doors.reading import Object, Wire
@@ -23,6 +23,7 @@ class Sampled(Wire):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: Object | None = None
+    stream_options: object = None
     smallfirst: Controls | None = None
 
     @field_validator("logit_bias")
@@ -31,3 +32,9 @@ class Sampled(Wire):
         if biases and not all(isinstance(bias, int | float) for bias in biases.values()):
             raise ValueError("every bias should be a number")
         return biases
+
+    @model_validator(mode="after")
+    def _options_need_a_stream(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options: needs stream to be true")
+        return self

@@ -20,8 +20,8 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 
 from models.wire import JsonObject
 from server.doors.door import Arrival
+from server.doors.reading import Part
 from server.doors.responses import read_responses
-from server.doors.responses_checks import Part
 from server.doors.responses_items import ITEMS, messages_of
 from server.doors.responses_parts import PARTS
 from server.doors.responses_request import ResponsesRequest

@@ -277,14 +277,8 @@ class ScriptedServer:
             if place < already_written(body):
                 continue
             last = place == len(pieces) - 1
-            if (script.trouble, place) in (("stall", 1), ("stall-late", 6)):
-                await asyncio.sleep(3600)
-            if script.trouble == "cut-stream" and last:
+            if await self._troubled(response, place, last=last):
                 return response
-            if script.trouble == "error-in-stream" and last:
-                await response.write(b'data: {"error": {"message": "the engine died"}}\n\n')
-                return response
-            await asyncio.sleep(script.pause_s)
             finish_reason = script.ending if last else None
             counting = (body.get("stream_options") or {}).get("continuous_usage_stats")
             written = {"prompt_tokens": 10, "completion_tokens": place + 1 - already_written(body)}
@@ -349,20 +343,26 @@ class ScriptedServer:
             "text_offset": [0] * len([*echoed, *names]),
         }
 
+    async def _troubled(self, response: web.StreamResponse, place: int, *, last: bool) -> bool:
+        """Hesitate before the token at this place, or have the trouble that comes there; whether the stream ends."""
+        trouble = self.script.trouble
+        if (trouble, place) in (("stall", 1), ("stall-late", 6)):
+            await asyncio.sleep(3600)
+        if trouble == "error-in-stream" and last:
+            await response.write(b'data: {"error": {"message": "the engine died"}}\n\n')
+        if trouble in ("cut-stream", "error-in-stream") and last:
+            return True
+        await asyncio.sleep(self.script.pause_s)
+        return False
+
     async def _stream_text(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         script = self.script
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for place in range(len(script.words)):
             last = place == len(script.words) - 1
-            if script.trouble == "stall" and place == 1:
-                await asyncio.sleep(3600)
-            if script.trouble == "cut-stream" and last:
+            if await self._troubled(response, place, last=last):
                 return response
-            if script.trouble == "error-in-stream" and last:
-                await response.write(b'data: {"error": {"message": "the engine died"}}\n\n')
-                return response
-            await asyncio.sleep(script.pause_s)
             for index, prompt in enumerate(prompts_of(body)):
                 choice = self._text(index, prompt, place, body, place + 1)
                 await self._event(response, {"object": "text_completion", "choices": [choice]})

@@ -36,13 +36,18 @@ async def streaming_client_leaves(stage: Stage) -> str:
 async def leaves(stage: Stage, trouble: Trouble, fields: JsonObject) -> str:
     """Ask, wait until the model hangs, and leave; then the model's connection must close."""
     with stage.plays(TEXT.with_trouble(trouble)) as play:
-        asking = asyncio.ensure_future(stage.ask(play, **fields))
-        try:
-            expect(await within(ASKED_S, play.hanging), "the request did not reach the model")
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-        return await stopped(stage, play)
+        return await left_hanging(stage, play, fields, "the request did not reach the model")
+
+
+async def left_hanging(stage: Stage, play: Play, fields: JsonObject, otherwise: str) -> str:
+    """Ask, wait until a model of the play hangs, and leave; `otherwise` is what was seen if none does."""
+    asking = asyncio.ensure_future(stage.ask(play, **fields))
+    try:
+        expect(await within(ASKED_S, play.hanging), otherwise)
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    return await stopped(stage, play)
 
 
 async def reading_client_leaves(stage: Stage) -> str:
@@ -61,13 +66,7 @@ async def reading_client_leaves(stage: Stage) -> str:
 async def escalated_client_leaves(stage: Stage) -> str:
     """A client leaves while the large model, after the small one, is asked."""
     with stage.plays(words("hm", UNSURE), large=TEXT.with_trouble("hang")) as play:
-        asking = asyncio.ensure_future(stage.ask(play))
-        try:
-            expect(await within(ASKED_S, play.hanging), "the request did not reach the large model")
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
-        return await stopped(stage, play)
+        return await left_hanging(stage, play, {}, "the request did not reach the large model")
 
 
 async def stopped(stage: Stage, play: Play) -> str:
