@@ -1,0 +1,78 @@
+"""Recorded outcomes: what each tier said to a question, one JSON object a line (docs/recorded.md)."""
+
+import gzip
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from models.answer import Draft, draft_of
+from models.errors import ModelError
+from models.parsing import delta_of
+
+
+class BadRecord(Exception):
+    """A line that is no recorded question."""
+
+
+class Output(BaseModel):
+    """What one model said: `text` whole and `answer` parsed from it, whether that is `correct` by a grader, its
+    `confidence` in [0, 1]; the server's `reply` with log-probabilities, the `seconds` it took, its tokens and `cost`.
+    What was not recorded is None."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    text: str | None = None
+    answer: JsonValue = None
+    correct: bool | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    reply: dict[str, JsonValue] | None = None
+    fingerprint: str | None = None
+    seconds: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+
+    def draft(self) -> Draft | None:
+        """The answer with its log-probabilities, where the reply was recorded. Raises BadRecord."""
+        if self.reply is None:
+            return None
+        try:
+            return draft_of([delta_of(orjson.dumps(self.reply), 0.0)])
+        except (KeyError, TypeError, ValueError, ModelError) as wrong:
+            raise BadRecord("a recorded reply is no chat completion") from wrong
+
+
+class Recorded(BaseModel):
+    """A question, and what the tiers said to it, by their names. `request` is the chat request that was sent, `gold`
+    the reference answer, `task` the kind of question."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    task: str | None = None
+    prompt: str | None = None
+    request: dict[str, JsonValue] | None = None
+    gold: JsonValue = None
+    outputs: Mapping[str, Output]
+
+
+def read_outcomes(file: Path) -> Iterator[Recorded]:
+    """The file's questions, gzipped or not. Raises BadRecord, or OSError where there is no such file."""
+    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield recorded_of(line, f"{file}, line {number}")
+
+
+def recorded_of(line: bytes, where: str) -> Recorded:
+    """One line. Raises BadRecord."""
+    try:
+        return Recorded.model_validate_json(line)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the line"
+        raise BadRecord(f"{where}: no recorded question: {key}: {first['msg']}") from wrong
