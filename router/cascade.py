@@ -29,6 +29,7 @@ from router.gate import StreamRules
 from router.money import LengthRatio
 from router.policy import Keep, Policy
 from router.streaming import gate_for, may_open
+from router.trusted import Trusted
 
 FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
 DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first token
@@ -37,7 +38,7 @@ DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first 
 @dataclass(frozen=True, slots=True)
 class Cascade:
     """Tiers in the order they are asked, how drafts are judged, and what was learned of the answers' lengths and of
-    failures.
+    failures. `mode` and `policy` are for a request that says nothing of its own; `trusted` makes others of an artefact.
 
     A cascade of one tier only passes on.
     """
@@ -47,6 +48,9 @@ class Cascade:
     policy: Policy
     ratio: LengthRatio
     failover: Failover
+    mode: Mode = "threshold"
+    trusted: Trusted | None = None
+    task: str | None = None
 
     @property
     def final(self) -> Tier:
@@ -61,9 +65,13 @@ class Cascade:
         """The same cascade, whose streams open by other rules."""
         return replace(self, policy=replace(self.policy, stream=stream))
 
-    def with_mode(self, mode: Mode) -> "Cascade":
-        """The same cascade in another mode."""
-        return replace(self, policy=replace(self.policy, mode=mode))
+    def under(self, mode: Mode, task: str | None) -> "Cascade":
+        """The same cascade in this mode, for this kind of request; without an artefact nothing is certified."""
+        if self.trusted is not None:
+            return replace(self, policy=self.trusted.policy(mode, task))
+        if mode == "certified" and len(self.tiers) > 1:
+            return replace(self, policy=replace(self.policy, mode="exact", fallback="uncertified"))
+        return self if mode == self.policy.mode else replace(self, policy=replace(self.policy, mode=mode))
 
 
 async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
@@ -75,7 +83,8 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
     call.
     """
     policy, final = cascade.policy, cascade.final
-    observe(Planned(cascade.name, tuple(tier.name for tier in cascade.tiers), policy.mode, policy.threshold))
+    names = tuple(tier.name for tier in cascade.tiers)
+    observe(Planned(cascade.name, names, policy.mode, policy.threshold, policy.fallback))
     cascade.failover.asked()
     asking = prompt.handing_over(None)
     if policy.mode == "exact":

@@ -6,7 +6,8 @@ from typing import Literal
 from models.answer import Speculation, Usage, WentOn
 from models.errors import FailureReason
 
-Mode = Literal["threshold", "exact"]
+Mode = Literal["threshold", "certified", "exact"]
+Fallback = Literal["uncertified", "unknown-task", "expired"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]
@@ -15,12 +16,14 @@ AcceptanceReason = Literal["sure", "opened", "no-evidence", "degenerate-evidence
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Which tiers may answer, in order, and how sure a drafter must be; in mode `exact` it never answers itself."""
+    """Which tiers may answer, in order, and how sure a drafter must be; in mode `exact` it never answers itself. Where
+    mode `certified` was wanted and cannot be kept, that is the mode, and `fallback` says why."""
 
     cascade: str
     tiers: tuple[str, ...]
     mode: Mode
     threshold: float
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 import math
 
-from models.answer import Choice, Piece, Token, reasoning_of
+from models.answer import Choice, Piece, reasoning_of
 from models.prompt import Prompt
 from router.events import EvidenceReason
-from router.scorers import Scorer
+from router.scorers import Evidence, Scorer
 
 
-def evidence_of(choice: Choice, prompt: Prompt) -> tuple[Token, ...] | EvidenceReason:
-    """The answer's own tokens, less those that a grammar forced.
+def evidence_of(choice: Choice, prompt: Prompt) -> Evidence | EvidenceReason:
+    """The answer's text and its own tokens, less those that a grammar forced.
 
     `no-evidence` where the model sent no log-probabilities, or its reasoning's alone, or those of less than half of the
     answer; `degenerate-evidence` where they are all zero or are no numbers: a score of these would be a constant.
@@ -22,8 +22,13 @@ def evidence_of(choice: Choice, prompt: Prompt) -> tuple[Token, ...] | EvidenceR
     if missing is not None:
         return missing
     if prompt.constrains:
-        return tuple(token for token in tokens if token.logprob != 0.0)
-    return tokens
+        tokens = tuple(token for token in tokens if token.logprob != 0.0)
+    return Evidence(tokens, said_by(choice))
+
+
+def said_by(choice: Choice) -> str:
+    """The answer's text; of tool calls, their arguments."""
+    return "\n".join(call.arguments for call in choice.tool_calls) or choice.text
 
 
 def lack(tokens: int, characters: int, *, said: int, usable: bool) -> EvidenceReason | None:
@@ -37,10 +42,12 @@ class EvidenceSoFar:
     """The same of a draft of one choice under way, in constant memory; no grammar may force its tokens.
 
     `tokens` counts those of the answer itself: what comes with reasoning, or between it and the answer, is none.
-    `characters` are the answer's.
+    `characters` are the answer's. Raises ValueError where the scorer cannot score what is not whole.
     """
 
     def __init__(self, scorer: Scorer) -> None:
+        if scorer.running is None:
+            raise ValueError(f"the scorer {scorer.name!r} reads whole drafts alone")
         self._scorer = scorer
         self._running = scorer.running()
         self.characters = 0

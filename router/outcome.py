@@ -65,8 +65,8 @@ class Outcome:
 
     def _decided(self, event: Event) -> None:
         match event:
-            case Planned(mode="exact"):
-                self.tier, self.reason = self.cascade.final.name, "exact"
+            case Planned(mode="exact", fallback=fallback):
+                self.tier, self.reason = self.cascade.final.name, fallback or "exact"
             case Opened(waited_s=waited_s):
                 self.opened, self.reason, self._waiting_s = True, "opened", waited_s
             case Scored(confidence=confidence):

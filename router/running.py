@@ -1,7 +1,7 @@
 """Scores of a draft under way, token by token, in constant memory."""
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -83,3 +83,102 @@ class RunningQuantile:
             if left <= 0:
                 return float(-2 * self._growth**bucket / (self._growth + 1))
         return 0.0
+
+
+class RunningSum:
+    """The log-probability of all that was said, in nats."""
+
+    def __init__(self) -> None:
+        self.score = 0.0
+
+    def add(self, token: Token) -> None:
+        """One more token."""
+        self.score += token.logprob
+
+
+class RunningLowestWindow:
+    """The lowest mean log-probability of so many tokens in a row, in nats; of all of them where they are fewer."""
+
+    def __init__(self, tokens: int) -> None:
+        self._window: deque[float] = deque(maxlen=tokens)
+        self._sum = 0.0
+        self._lowest = math.inf
+
+    def add(self, token: Token) -> None:
+        """One more token."""
+        if len(self._window) == self._window.maxlen:
+            self._sum -= self._window[0]
+        self._window.append(token.logprob)
+        self._sum += token.logprob
+        if len(self._window) == self._window.maxlen:
+            self._lowest = min(self._lowest, self._sum / len(self._window))
+
+    @property
+    def score(self) -> float:
+        """The lowest window's mean."""
+        return self._lowest if self._lowest < math.inf else self._sum / len(self._window)
+
+
+class RunningLength:
+    """ln(1 + how many tokens)."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, _token: Token) -> None:
+        """One more token."""
+        self._count += 1
+
+    @property
+    def score(self) -> float:
+        """The logarithm."""
+        return math.log1p(self._count)
+
+
+class RunningMapped:
+    """Another running score, through a function."""
+
+    def __init__(self, running: Running, through: Callable[[float], float]) -> None:
+        self._running = running
+        self._through = through
+
+    def add(self, token: Token) -> None:
+        """One more token."""
+        self._running.add(token)
+
+    @property
+    def score(self) -> float:
+        """The function's value."""
+        return self._through(self._running.score)
+
+
+class RunningEnd:
+    """Another running score, of the answer's last sentence or line alone: where a written-out answer says its result.
+
+    A sentence ends with a full stop, question or exclamation mark that white space follows; white space alone begins
+    none, and neither does a token without text, such as the end of the answer.
+    """
+
+    def __init__(self, begun: Callable[[], Running]) -> None:
+        self._begun = begun
+        self._running = begun()
+        self._ended = False
+        self._after_space = False
+
+    def add(self, token: Token) -> None:
+        """One more token."""
+        text = token.text
+        begins_with_space = text[:1].isspace()
+        if text.strip() and self._ended and (begins_with_space or self._after_space):
+            self._running = self._begun()
+            self._ended = False
+        self._running.add(token)
+        if text.strip():
+            self._ended = text.rstrip().endswith((".", "?", "!"))
+        self._ended = self._ended or "\n" in text
+        self._after_space = text[-1:].isspace() or (not text.strip() and self._after_space)
+
+    @property
+    def score(self) -> float:
+        """That of the last sentence so far."""
+        return self._running.score

@@ -1,35 +1,49 @@
 """How sure a drafter was, from the log-probabilities of what it wrote. Pure functions, and what keeps their values
 while a draft is being written.
 
-A score has its scorer's own unit; `confidence` is the scorer's fixed monotone map of it to [0, 1]. It is not a
-probability of being right: for that, it takes a calibration.
+A score has its scorer's own unit; `confidence` is the scorer's monotone map of it to [0, 1]. That of the scorers here
+is fixed, and no probability of being right: for that, it takes a calibration (router/trust.py).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from models.answer import Token
 from router.running import Running, RunningMean, RunningMin, RunningQuantile
 
 ScorerName = Literal["mean-logprob", "low-quantile-logprob", "min-logprob", "margin", "entropy"]
+ConfidenceOf = Literal["uncalibrated", "right", "no-regret"]
 
 LOW_QUANTILE = 0.1
 ALTERNATIVES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Scorer:
-    """A score of a draft's tokens (at least one), its map to [0, 1], how many alternatives a token it reads, and the
-    score of a draft under way. `only_falls` where more tokens never make a draft surer."""
+class Evidence:
+    """What a scorer reads of one choice of a draft: the tokens that tell how sure the drafter was (at least one), the
+    answer's text, and what models said of it where the scorer asks any (`Scorer.opinions`)."""
 
-    name: ScorerName
-    score: Callable[[Sequence[Token]], float]
+    tokens: Sequence[Token]
+    text: str = ""
+    opinions: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A score of a draft's evidence, its map to [0, 1] and what that is the probability of, and how many alternatives a
+    token it reads. `running` scores a draft under way; None where that takes the whole of it. `only_falls` where more
+    tokens never make a draft surer; `opinions` are the questions about the draft whose answers it reads."""
+
+    name: ScorerName | Literal["fitted"]
+    score: Callable[[Evidence], float]
     confidence: Callable[[float], float]
     alternatives: int
-    running: Callable[[], Running]
+    running: Callable[[], Running] | None
     only_falls: bool = False
+    confidence_of: ConfidenceOf = "uncalibrated"
+    opinions: tuple[str, ...] = ()
 
 
 def mean_logprob(tokens: Sequence[Token]) -> float:
@@ -98,13 +112,26 @@ def certainty(nats: float) -> float:
     return math.exp(-max(0.0, nats))
 
 
-SCORERS: dict[ScorerName, Scorer] = {
+def of_tokens(
+    name: ScorerName,
+    score: Callable[[Sequence[Token]], float],
+    confidence: Callable[[float], float],
+    alternatives: int,
+    running: Callable[[], Running],
+    *,
+    only_falls: bool = False,
+) -> Scorer:
+    """A scorer that reads tokens alone."""
+    return Scorer(name, lambda evidence: score(evidence.tokens), confidence, alternatives, running, only_falls)
+
+
+SCORERS: dict[str, Scorer] = {
     scorer.name: scorer
     for scorer in (
-        Scorer("mean-logprob", mean_logprob, probability, 0, lambda: RunningMean(logprob_of)),
-        Scorer("low-quantile-logprob", low_quantile_logprob, probability, 0, lambda: RunningQuantile(LOW_QUANTILE)),
-        Scorer("min-logprob", min_logprob, probability, 0, RunningMin, only_falls=True),
-        Scorer("margin", margin, unit, ALTERNATIVES, lambda: RunningMean(lead)),
-        Scorer("entropy", entropy, certainty, ALTERNATIVES, lambda: RunningMean(spread)),
+        of_tokens("mean-logprob", mean_logprob, probability, 0, lambda: RunningMean(logprob_of)),
+        of_tokens("low-quantile-logprob", low_quantile_logprob, probability, 0, lambda: RunningQuantile(LOW_QUANTILE)),
+        of_tokens("min-logprob", min_logprob, probability, 0, RunningMin, only_falls=True),
+        of_tokens("margin", margin, unit, ALTERNATIVES, lambda: RunningMean(lead)),
+        of_tokens("entropy", entropy, certainty, ALTERNATIVES, lambda: RunningMean(spread)),
     )
 }

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from models.answer import Delta, Draft, Finish, Piece, choice_of, text_of
 from models.prompt import Prompt
 from models.resuming import may_go_on
+from router.calibration import LEAST
 from router.checks import LOOP_WINDOW, failed_check, is_looping, is_refused
 from router.evidence import EvidenceSoFar
-from router.gate import LEAST, Gate, StreamRules
+from router.gate import Gate, StreamRules
 from router.policy import GoUp, Judgement, Keep, Policy, judge, scored, without_evidence
 
 LOOKS_FOR_LOOPS_EVERY = 128  # tokens
@@ -24,7 +25,7 @@ def gate_for(policy: Policy, prompt: Prompt) -> Gate | None:
     """The gate, where it can tell anything of this request: one free answer in a conversation, judged by the rule that
     the gate was fitted for."""
     gate = policy.stream.gate
-    if gate is None or (policy.scorer.name, policy.threshold) != (gate.scorer, gate.threshold):
+    if gate is None or policy.scorer.running is None or policy.threshold != gate.threshold:
         return None
     return gate if prompt.form == "chat" and prompt.choices == 1 and not prompt.constrains else None
 

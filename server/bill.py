@@ -58,7 +58,10 @@ def bill(outcome: Outcome) -> JsonObject:
 def decision(outcome: Outcome) -> JsonObject:
     """What the headers say of a decision, for a stream whose headers went out before it was made."""
     made: JsonObject = {"tier": outcome.tier, "escalated": outcome.escalated, "reason": outcome.reason}
-    return made if outcome.confidence is None else {**made, "confidence": round(outcome.confidence, 6)}
+    if outcome.confidence is None:
+        return made
+    confidence_of = outcome.cascade.policy.scorer.confidence_of
+    return {**made, "confidence": round(outcome.confidence, 6), "confidence_of": confidence_of}
 
 
 def verified(speculation: Speculation) -> JsonObject:

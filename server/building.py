@@ -14,7 +14,8 @@ from router.failover import Failover
 from router.gate import StreamRules
 from router.money import LengthRatio, Price
 from router.policy import Policy
-from router.scorers import SCORERS
+from router.scorers import SCORERS, ScorerName
+from router.trusted import Trusted
 from server.settings.schema import CascadeSettings, Settings, TierSettings
 
 KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
@@ -48,7 +49,10 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
             name: cascade_of(name, cascade, tuple(tiers[tier] for tier in cascade.tiers))
             for name, cascade in settings.cascades.items()
         },
-        tiers={name: Cascade(name, (tier,), PASS_ON, LengthRatio(), Failover(1.0)) for name, tier in tiers.items()},
+        tiers={
+            name: Cascade(name, (tier,), PASS_ON, LengthRatio(), Failover(1.0), "threshold")
+            for name, tier in tiers.items()
+        },
         pools=pools,
     )
 
@@ -68,16 +72,21 @@ def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
     return Tier(name, pool, Price(tier.price.input, tier.price.output), modalities)
 
 
-def cascade_of(name: str, cascade: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:
+def cascade_of(name: str, settings: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:
     """A cascade over its tiers."""
-    return Cascade(name, tiers, policy_of(cascade), LengthRatio(), Failover(cascade.failover_share))
+    policy, trusted = policy_of(settings), None
+    if settings.trust is not None:
+        trusted = Trusted(settings.trust, policy, threshold=settings.threshold)
+        policy = trusted.policy(settings.mode, settings.task)
+    failover = Failover(settings.failover_share)
+    return Cascade(name, tiers, policy, LengthRatio(), failover, settings.mode, trusted, settings.task)
 
 
 def policy_of(cascade: CascadeSettings) -> Policy:
-    """How a cascade judges."""
+    """How a cascade judges, as far as no artefact says."""
     return Policy(
         mode=cascade.mode,
-        scorer=SCORERS[cascade.scorer],
+        scorer=SCORERS[cascade.scorer or DEFAULT_SCORER],
         threshold=NEVER if cascade.threshold is None else cascade.threshold,
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
@@ -87,10 +96,10 @@ def policy_of(cascade: CascadeSettings) -> Policy:
             holdback_tokens=cascade.stream.holdback_tokens,
             open_at=cascade.stream.open_at,
             stop_at=cascade.stream.stop_at,
-            gate=cascade.stream.gate,
         ),
     )
 
 
+DEFAULT_SCORER: ScorerName = "mean-logprob"
 NEVER = 1.0  # the threshold of a cascade in mode `exact`, where nothing is compared with it
-PASS_ON = Policy("threshold", SCORERS["mean-logprob"], 0.0, (), "accept")
+PASS_ON = Policy("threshold", SCORERS[DEFAULT_SCORER], 0.0, (), "accept")

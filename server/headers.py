@@ -28,7 +28,7 @@ def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) ->
         headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.6f}"
     if outcome.confidence is not None:
         headers[PREFIX + "confidence"] = f"{outcome.confidence:.6f}"
-        headers[PREFIX + "confidence-of"] = "uncalibrated"
+        headers[PREFIX + "confidence-of"] = outcome.cascade.policy.scorer.confidence_of
     if outcome.speculation is not None:
         headers[PREFIX + "token-acceptance"] = f"{outcome.speculation.rate:.6f}"
     return headers

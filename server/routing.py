@@ -45,10 +45,10 @@ def unknown_model(name: str, served: Served) -> RequestError:
 
 def controlled(cascade: Cascade, controls: Controls) -> Cascade:
     """The cascade under a request's own controls."""
-    if controls.mode is not None:
-        cascade = cascade.with_mode(controls.mode)
+    cascade = cascade.under(controls.mode or cascade.mode, controls.task or cascade.task)
     if controls.threshold is not None:
         refuse_pointless(cascade, "threshold")
+        refuse_laxer(cascade, controls.threshold)
         cascade = cascade.with_threshold(controls.threshold)
     if controls.stream is not None:
         refuse_pointless(cascade, "stream")
@@ -61,17 +61,30 @@ def refuse_pointless(cascade: Cascade, control: str) -> None:
     param = f"smallfirst.{control}"
     if len(cascade.tiers) == 1:
         raise RequestError(f"{param}: {cascade.name!r} is a single tier, it has no {control}", param=param)
-    if cascade.policy.mode == "exact":
+    if cascade.policy.mode == "exact" and cascade.policy.fallback is None:
         raise RequestError(
             f"{param}: mode 'exact' keeps no draft: leave it out, or ask for mode 'threshold'", param=param
+        )
+
+
+def refuse_laxer(cascade: Cascade, threshold: float) -> None:
+    """Raise RequestError where a request would accept more than was certified."""
+    if cascade.policy.mode == "certified" and threshold < cascade.policy.threshold:
+        param = "smallfirst.threshold"
+        raise RequestError(
+            f"{param}: {cascade.policy.threshold:g} was certified, a lower one leaves mode 'certified': ask for mode"
+            " 'threshold'",
+            param=param,
         )
 
 
 def streamed(cascade: Cascade, wanted: StreamControls) -> StreamRules:
     """When the streams of this request open."""
     rules = replace(cascade.policy.stream, **wanted.model_dump(exclude_none=True))
-    if rules.on_doubt == "hold":
+    if rules.on_doubt == "hold" or cascade.policy.fallback is not None:
         return rules
+    if cascade.policy.mode == "certified":
+        raise of_stream("on_doubt", "whole answers were certified, so streams are held: use 'hold'")
     if rules.gate is None:
         raise of_stream("on_doubt", f"{cascade.name!r} has no gate, so its streams are held: use 'hold'")
     if rules.gate_tokens not in rules.gate.curves:

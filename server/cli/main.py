@@ -20,8 +20,6 @@ app = typer.Typer(
 )
 demo = typer.Typer(help="The demo pair: train it, grade it.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
-gate = typer.Typer(help="The gate that lets streams open before their draft is whole.", no_args_is_help=True)
-app.add_typer(gate, name="gate")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file, see docs/configuration.md.")]
 
@@ -132,40 +130,6 @@ def demo_grade(
         from server.cli.demo import run_grade
 
     raise typer.Exit(run_grade(weights or WEIGHTS, questions, device))
-
-
-@gate.command("record")
-def gate_record(
-    prompts: Annotated[Path, typer.Argument(help='JSONL: chat requests, or {"prompt": "..."} a line.')],
-    answers: Annotated[Path, typer.Argument(help="JSONL to append to; answered prompts are not asked again.")],
-    url: Annotated[str, typer.Option(help="A gateway, or the drafter's server itself.")] = "http://127.0.0.1:8080",
-    model: Annotated[str, typer.Option(help="The drafter: a tier's name at a gateway.")] = "small",
-    at_once: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
-) -> None:
-    """Ask a drafter for answers with log-probabilities, and keep them."""
-    from server.cli.gate import run_record
-
-    raise typer.Exit(run_record(prompts, answers, url=url, model=model, at_once=at_once))
-
-
-@gate.command("fit")
-def gate_fit(
-    config: ConfigFile,
-    answers: Annotated[Path, typer.Argument(help="What `gate record` kept.")],
-    out: Annotated[Path, typer.Argument(help="The gate's file, for `stream: {gate: ...}`.")],
-    cascade: Annotated[str | None, typer.Option(help="Which one, where CONFIG has several.")] = None,
-    sizes: Annotated[str, typer.Option(help="Numbers of first tokens.")] = "8,16,24,32,48,64,96,128",
-) -> None:
-    """Fit P(the whole draft will be accepted | its first tokens) to recorded answers."""
-    from server.cli.gate import run_fit
-
-    try:
-        wanted = sorted({int(size) for size in sizes.split(",")})
-    except ValueError as wrong:
-        raise typer.BadParameter("numbers with commas between them are wanted", param_hint="--sizes") from wrong
-    if wanted[0] < 1:
-        raise typer.BadParameter("a gate has one token at least", param_hint="--sizes")
-    raise typer.Exit(run_fit(config, answers, out, cascade=cascade, sizes=wanted, environment=os.environ))
 
 
 @app.command()

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from router.events import Mode
 from router.gate import OnDoubt
 from server.doors.reading import Closed
 from server.errors import RequestError
 from server.headers import PREFIX
-from server.modes import refuse_mode_to_come
 from server.wording import plain
 
 OURS = "smallfirst"
@@ -28,9 +27,10 @@ class StreamControls(Closed):
 class Controls(Closed):
     """The body's object `smallfirst`: how this one request is routed. Never sent upstream."""
 
-    mode: Annotated[Mode | None, BeforeValidator(refuse_mode_to_come)] = None
+    mode: Mode | None = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     stream: StreamControls | None = None
+    task: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
 def with_mode(controls: Controls | None, headers: Mapping[str, str]) -> Controls:

@@ -55,15 +55,15 @@ def read_settings(file: Path, environment: Mapping[str, str]) -> Settings:
     return settings_of(overridden(read_yaml(file), environment), file)
 
 
-def read_settings_to_fit(file: Path, environment: Mapping[str, str]) -> Settings:
-    """As `read_settings`, without what needs a gate that is yet to be fitted."""
+def read_settings_to_tune(file: Path, environment: Mapping[str, str]) -> Settings:
+    """As `read_settings`, without what needs an artefact that is yet to be tuned."""
     tree = overridden(read_yaml(file), environment)
     cascades = tree.get("cascades")
     for cascade in cascades.values() if isinstance(cascades, dict) else ():
-        stream = cascade.get("stream") if isinstance(cascade, dict) else None
-        if isinstance(stream, dict):
-            for key in ("gate", "on_doubt", "stop_at"):
-                stream.pop(key, None)
+        if isinstance(cascade, dict):
+            cascade.pop("trust", None)
+            cascade.pop("stream", None)
+            cascade["mode"] = "exact"
     return settings_of(tree, file)
 
 

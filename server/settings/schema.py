@@ -21,10 +21,10 @@ from models.launcher.program import EngineKind, Flag
 from models.prompt import Modality
 from models.resuming import OnBrokenStream
 from router.events import CheckReason, Mode
-from router.gate import Gate, OnDoubt, gate_of
+from router.gate import OnDoubt
 from router.policy import OnMissingEvidence
 from router.scorers import ScorerName
-from server.modes import refuse_mode_to_come
+from router.trust import Trust, trust_of
 from server.settings.section import Section
 from server.settings.speculation import SpeculationSettings, refuse_clash, refuse_missing_drafters
 
@@ -129,13 +129,13 @@ class TierSettings(Section):
         return self
 
 
-def read_gate(value: object, info: ValidationInfo) -> object:
-    """The gate in the file of that name, beside the configuration. Raises ValueError."""
+def read_trust(value: object, info: ValidationInfo) -> object:
+    """The artefact in the file of that name, beside the configuration. Raises ValueError."""
     if not isinstance(value, str):
         return value
     folder = info.context or Path()
     try:
-        return gate_of((folder / value).read_bytes())
+        return trust_of((folder / value).read_bytes())
     except OSError as unreadable:
         raise ValueError(f"{value}: {unreadable.strerror}") from unreadable
 
@@ -144,29 +144,26 @@ class StreamSettings(Section):
     """When the text of a draft is shown to a client that streams, and when a hopeless draft is stopped."""
 
     on_doubt: OnDoubt = "hold"
-    gate: Annotated[Gate | None, BeforeValidator(read_gate)] = None
     gate_tokens: Annotated[int, Field(ge=1)] = 24
     holdback_tokens: Annotated[int, Field(ge=0)] = 16
     open_at: Annotated[float, Field(ge=0, le=1)] = 0.5
     stop_at: Annotated[float, Field(ge=0, lt=1)] | None = None
 
-    @model_validator(mode="after")
-    def _has_a_gate(self) -> Self:
-        if self.gate is None and (self.on_doubt != "hold" or self.stop_at is not None):
-            raise ValueError("a gate is needed to judge a draft by its first tokens: see `smallfirst gate`")
-        if self.gate is not None and self.gate_tokens not in self.gate.curves:
-            sizes = ", ".join(map(str, sorted(self.gate.curves))) or "none"
-            raise ValueError(f"gate_tokens: the gate was fitted for other numbers of tokens: {sizes}")
-        return self
+    @property
+    def needs_a_gate(self) -> bool:
+        """Whether drafts are judged by their first tokens."""
+        return self.on_doubt != "hold" or self.stop_at is not None
 
 
 class CascadeSettings(Section):
     """Which tiers answer to the cascade's name, in which order, and when a draft is good enough."""
 
     tiers: Annotated[tuple[str, ...], Field(min_length=2), BeforeValidator(frozen)]
+    trust: Annotated[Trust | None, BeforeValidator(read_trust)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    mode: Annotated[Mode, BeforeValidator(refuse_mode_to_come)] = "threshold"
-    scorer: ScorerName = "mean-logprob"
+    mode: Mode = "threshold"
+    scorer: ScorerName | None = None
+    task: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     checks: Annotated[tuple[CheckReason, ...], BeforeValidator(frozen)] = (
         "empty",
         "malformed",
@@ -180,9 +177,42 @@ class CascadeSettings(Section):
 
     @model_validator(mode="after")
     def _can_decide(self) -> Self:
-        if self.mode == "threshold" and self.threshold is None:
-            raise ValueError("mode 'threshold' needs a threshold")
+        if self.mode == "threshold" and self.threshold is None and self.trust is None:
+            raise ValueError("mode 'threshold' needs a threshold, or an artefact of `smallfirst tune` as `trust`")
+        if self.trust is not None and self.scorer is not None:
+            raise ValueError("scorer: the artefact of `trust` has its own: leave one of them out")
+        if self.mode == "certified":
+            refuse_uncertified(self.trust)
         return self
+
+    @model_validator(mode="after")
+    def _can_stream(self) -> Self:
+        gate = self.trust.gate if self.trust is not None else None
+        if not self.stream.needs_a_gate:
+            return self
+        if gate is None:
+            raise ValueError(
+                "stream: a gate is needed to judge a draft by its first tokens: give `trust` an artefact of"
+                " `smallfirst tune` that has one"
+            )
+        if self.stream.gate_tokens not in gate.curves:
+            sizes = ", ".join(map(str, sorted(gate.curves)))
+            raise ValueError(f"stream.gate_tokens: the gate was fitted for other numbers of tokens: {sizes}")
+        if self.threshold is not None and self.threshold != gate.threshold:
+            raise ValueError(
+                f"stream: the gate was fitted for threshold {gate.threshold:g}, not {self.threshold:g}: tune again with"
+                f" --threshold {self.threshold:g}"
+            )
+        return self
+
+
+def refuse_uncertified(trust: Trust | None) -> None:
+    """Raise ValueError where nothing was certified."""
+    if trust is None:
+        raise ValueError("mode 'certified' needs an artefact of `smallfirst tune` as `trust`")
+    if not trust.certified:
+        why = trust.fit.infeasible or "it was tuned without --epsilon"
+        raise ValueError(f"trust: the artefact has no certificate ({why}): use mode 'exact' or 'threshold'")
 
 
 class ServerSettings(Section):
@@ -231,26 +261,28 @@ class Settings(Section):
             if len(set(cascade.tiers)) < len(cascade.tiers):
                 raise ValueError(f"cascades.{name}.tiers: a tier is listed twice")
             refuse_stream(f"cascades.{name}.stream", cascade, self.tiers)
+            refuse_misfit(f"cascades.{name}.trust", cascade, self.tiers)
         return self
 
 
 def refuse_stream(where: str, cascade: CascadeSettings, tiers: Mapping[str, TierSettings]) -> None:
     """Raise ValueError where a cascade's streams cannot be as they are wanted."""
-    stream, (first, *_, final) = cascade.stream, cascade.tiers
+    stream, final = cascade.stream, cascade.tiers[-1]
     if stream.on_doubt == "continue" and tiers[final].dialect != "vllm":
         raise ValueError(
             f"{where}.on_doubt: tier {final!r} is not known to go on after another model's words (dialect"
             f" {tiers[final].dialect!r}): use 'hold'"
         )
-    gate = stream.gate
-    if gate is None:
+
+
+def refuse_misfit(where: str, cascade: CascadeSettings, tiers: Mapping[str, TierSettings]) -> None:
+    """Raise ValueError where an artefact was made for another cascade than this one."""
+    if cascade.trust is None:
         return
-    wanted = (tiers[first].model, cascade.scorer, cascade.threshold)
-    if (gate.model, gate.scorer, gate.threshold) != wanted:
-        raise ValueError(
-            f"{where}.gate: it was fitted for {gate.model} by {gate.scorer} at {gate.threshold:g}, the cascade has"
-            f" {wanted[0]} by {wanted[1]} at {wanted[2]}: fit it again with `smallfirst gate fit`"
-        )
+    models = [tiers[name].model for name in cascade.tiers]
+    said = cascade.trust.misfits(models, cascade.checks, cascade.on_missing_evidence)
+    if said:
+        raise ValueError(f"{where}: {'; '.join(said)}: tune again, or set that back")
 
 
 def refuse_alike(names: Sequence[str]) -> None:

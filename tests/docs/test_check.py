@@ -58,7 +58,9 @@ def test_a_right_configuration_is_told_in_words(tmp_path: Path, capsys: pytest.C
         ("cascades:", f"  Large: {{{TIER}, urls: [http://t]}}\ncascades:", "'Large' and 'large' are one name"),
         ("auto:", "a.b: {tiers: [small, large], threshold: 1}\n  a-b:", "'a-b' and 'a.b' are one name"),
         ("threshold: 0.9", "threshold: 90", "cascades.auto.threshold: should be less than or equal to 1"),
-        ("threshold: 0.9", "threshold: 0.9, mode: certified", "cascades.auto.mode: mode 'certified' is not served yet"),
+        ("threshold: 0.9", "threshold: 0.9, mode: certified", "cascades.auto: mode 'certified' needs an artefact"),
+        ("threshold: 0.9", "trust: gone.json", "cascades.auto.trust: gone.json: No such file"),
+        ("threshold: 0.9", "stream: {stop_at: 0}, threshold: 1", "cascades.auto: stream: a gate is needed to judge"),
         ("host: 127.0.0.1", "host: 0.0.0.0", "server: anyone who reaches '0.0.0.0' could call the gateway"),
         (
             "http://small:8000",

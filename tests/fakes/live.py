@@ -5,11 +5,10 @@ from typing import Any
 
 from fakes.pools import probed
 from fakes.scripted import Script
+from fakes.trusting import gate_of, trust
 
-from router.gate import Curve, Gate
-
-GATE = Gate("scripted", "min-logprob", 0.5, 1000, {2: Curve(1.0, 0.0), 4: Curve(1.0, 0.0)})
-LIVE: Mapping[str, Any] = {"on_doubt": "continue", "gate": GATE, "gate_tokens": 2, "holdback_tokens": 2}
+TRUST = trust(gate=gate_of(2, 4))
+LIVE: Mapping[str, Any] = {"on_doubt": "continue", "gate_tokens": 2, "holdback_tokens": 2}
 DRAFT = "one two three four five six seven eight"
 BETTER = "one two three four FIVE SIX SEVEN EIGHT"
 SURE = Script(DRAFT)
@@ -19,6 +18,6 @@ LARGE = Script(BETTER, speculation="handover")
 
 async def live_cascade(gateway, small: Script = DOUBTS, large: Script = LARGE, **stream: Any):
     """A gateway that knows its servers; in doubt the large model goes on after "one two three"."""
-    cascade = await gateway(small=small, large=large, scorer="min-logprob", stream={**LIVE, **stream})
+    cascade = await gateway(small=small, large=large, trust=TRUST, stream={**LIVE, **stream})
     await probed(cascade.url)
     return cascade

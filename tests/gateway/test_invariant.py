@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fakes.trusting import gate_of
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from models.prompt import Prompt
 from router.call import Tier
 from router.cascade import Cascade
 from router.failover import Failover
-from router.gate import Curve, Gate, OnDoubt, StreamRules
+from router.gate import OnDoubt, StreamRules
 from router.money import LengthRatio, Price
 from router.policy import Policy
 from router.scorers import SCORERS
@@ -170,8 +171,7 @@ async def answered(small: Scheduled, large: Scheduled, rules: StreamRules, clien
 
 def rules_of(on_doubt: OnDoubt, gate_tokens: int, holdback: int, stop_at: float | None) -> StreamRules:
     """With a gate that opens for whoever is likelier right than not."""
-    gate = Gate("m", "min-logprob", THRESHOLD, 1000, {size: Curve(1.0, 0.0) for size in (1, 2, 4, 8)})
-    return StreamRules(on_doubt, gate_tokens, holdback, 0.5, stop_at, gate)
+    return StreamRules(on_doubt, gate_tokens, holdback, 0.5, stop_at, gate_of(1, 2, 4, 8, threshold=THRESHOLD))
 
 
 @settings(max_examples=500)

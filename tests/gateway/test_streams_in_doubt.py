@@ -9,9 +9,8 @@ from aiohttp import web
 from fakes.live import BETTER, DOUBTS, DRAFT, LARGE, SURE, live_cascade
 from fakes.pools import metrics_of
 from fakes.scripted import Script
+from fakes.trusting import gate_of, trust
 from gateway.test_streams import ASK, chunks_of, metric, text_of
-
-from router.gate import Curve, Gate
 
 
 async def test_the_end_of_a_draft_is_never_shown_before_it_is_judged(gateway) -> None:
@@ -44,11 +43,10 @@ async def test_an_answer_that_ends_at_its_gate_is_judged_whole(gateway) -> None:
 
 
 async def test_a_gate_does_not_open_for_what_is_in_doubt_already(gateway) -> None:
-    gate = Gate("scripted", "mean-logprob", 0.9, 1000, {2: Curve(1.0, 0.0)})
     small = Script(DRAFT, ps=(0.8, 0.8, 0.999))
     cascade = await gateway(
-        small=small, large=LARGE, threshold=0.9,
-        stream={"on_doubt": "continue", "gate": gate, "gate_tokens": 2, "holdback_tokens": 0},
+        small=small, large=LARGE, threshold=0.9, trust=trust("mean-logprob", 0.9, gate=gate_of(2, threshold=0.9)),
+        stream={"on_doubt": "continue", "gate_tokens": 2, "holdback_tokens": 0},
     )  # fmt: skip
 
     chunks = await chunks_of(cascade.url)
@@ -181,9 +179,8 @@ async def test_missing_evidence_that_is_accepted_is_accepted_in_an_open_stream_t
         return response
 
     cascade = await gateway(
-        small=Script(handler=silent_end), large=LARGE, scorer="min-logprob", on_missing_evidence="accept",
-        stream={"on_doubt": "continue", "gate": Gate("scripted", "min-logprob", 0.5, 9, {2: Curve(1.0, 0.0)}),
-                "gate_tokens": 2, "holdback_tokens": 0},
+        small=Script(handler=silent_end), large=LARGE, on_missing_evidence="accept", trust=trust(gate=gate_of(2)),
+        stream={"on_doubt": "continue", "gate_tokens": 2, "holdback_tokens": 0},
     )  # fmt: skip
 
     chunks = await chunks_of(cascade.url)

@@ -154,8 +154,8 @@ def test_forced_tokens_do_not_count_where_a_grammar_was_at_work() -> None:
     tokens = (Token('{"a": ', 0.0), Token("1", -0.5), Token("}", 0.0))
     constrained = Prompt({"messages": [], "response_format": {"type": "json_object"}}, "id")
 
-    assert evidence_of(choice("x", tokens=tokens), constrained) == (tokens[1],)
-    assert evidence_of(choice("x", tokens=tokens), PLAIN) == tokens
+    assert evidence_of(choice("x", tokens=tokens), constrained).tokens == (tokens[1],)
+    assert evidence_of(choice("x", tokens=tokens), PLAIN).tokens == tokens
 
 
 def test_reasoning_is_no_evidence() -> None:
@@ -163,7 +163,7 @@ def test_reasoning_is_no_evidence() -> None:
         Token("42?", -3.0), Token("</think>", -0.1), Token("4", -0.2), Token("2", -0.3), Token("<|im_end|>", -0.0001),
     )  # fmt: skip
 
-    assert evidence_of(choice("42", tokens=tokens, reasoning="42?"), PLAIN) == tokens[2:]
+    assert evidence_of(choice("42", tokens=tokens, reasoning="42?"), PLAIN).tokens == tokens[2:]
     assert evidence_of(choice("43", tokens=tokens, reasoning="42?"), PLAIN) == "no-evidence"
 
 

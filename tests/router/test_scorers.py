@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.answer import Token
-from router.scorers import SCORERS, Scorer
+from router.scorers import SCORERS, Evidence, Scorer
 
 logprobs = st.floats(min_value=-50, max_value=0)
 tokens = st.lists(
@@ -15,39 +15,39 @@ tokens = st.lists(
 )
 
 
-def said(*logprobs: float) -> list[Token]:
+def of(*logprobs: float) -> Evidence:
     """Tokens of these log-probabilities."""
-    return [Token("x", logprob) for logprob in logprobs]
+    return Evidence([Token("x", logprob) for logprob in logprobs])
 
 
 @pytest.mark.parametrize("scorer", SCORERS.values(), ids=lambda scorer: scorer.name)
 @given(tokens)
 def test_confidence_is_in_the_unit_interval(scorer: Scorer, answer: list[Token]) -> None:
-    assert 0 <= scorer.confidence(scorer.score(answer)) <= 1
+    assert 0 <= scorer.confidence(scorer.score(Evidence(answer))) <= 1
 
 
 @pytest.mark.parametrize("scorer", SCORERS.values(), ids=lambda scorer: scorer.name)
 @given(tokens)
 def test_the_order_of_tokens_does_not_matter(scorer: Scorer, answer: list[Token]) -> None:
-    assert scorer.score(answer) == pytest.approx(scorer.score(answer[::-1]))
+    assert scorer.score(Evidence(answer)) == pytest.approx(scorer.score(Evidence(answer[::-1])))
 
 
 @pytest.mark.parametrize("name", ["mean-logprob", "low-quantile-logprob", "min-logprob"])
 def test_a_certain_answer_has_confidence_one(name) -> None:
     scorer = SCORERS[name]
 
-    assert scorer.confidence(scorer.score(said(0.0, 0.0))) == 1.0
+    assert scorer.confidence(scorer.score(of(0.0, 0.0))) == 1.0
 
 
 def test_the_mean_is_the_geometric_mean_of_the_probabilities() -> None:
     scorer = SCORERS["mean-logprob"]
 
-    assert scorer.confidence(scorer.score(said(math.log(0.9), math.log(0.4)))) == pytest.approx(0.6)
+    assert scorer.confidence(scorer.score(of(math.log(0.9), math.log(0.4)))) == pytest.approx(0.6)
 
 
 def test_the_low_quantile_is_the_tenth_part() -> None:
     scorer = SCORERS["low-quantile-logprob"]
-    answer = said(*[math.log(share / 20) for share in range(1, 21)])
+    answer = of(*[math.log(share / 20) for share in range(1, 21)])
 
     assert scorer.confidence(scorer.score(answer)) == pytest.approx(2 / 20)
 
@@ -55,25 +55,25 @@ def test_the_low_quantile_is_the_tenth_part() -> None:
 def test_the_minimum_is_the_least_sure_token() -> None:
     scorer = SCORERS["min-logprob"]
 
-    assert scorer.confidence(scorer.score(said(-0.1, -3.0, -0.2))) == pytest.approx(math.exp(-3.0))
+    assert scorer.confidence(scorer.score(of(-0.1, -3.0, -0.2))) == pytest.approx(math.exp(-3.0))
 
 
 def test_the_margin_sorts_alternatives_that_come_with_the_sampled_token_first() -> None:
     scorer = SCORERS["margin"]
     answer = [Token("x", math.log(0.2), (math.log(0.2), math.log(0.7), math.log(0.1)))]
 
-    assert scorer.confidence(scorer.score(answer)) == pytest.approx(0.5)
+    assert scorer.confidence(scorer.score(Evidence(answer))) == pytest.approx(0.5)
 
 
 def test_the_entropy_of_four_alike_is_a_quarter() -> None:
     scorer = SCORERS["entropy"]
     answer = [Token("x", math.log(0.25), (math.log(0.25),) * 4)]
 
-    assert scorer.confidence(scorer.score(answer)) == pytest.approx(0.25)
+    assert scorer.confidence(scorer.score(Evidence(answer))) == pytest.approx(0.25)
 
 
 def test_what_the_alternatives_leave_counts_as_one_more() -> None:
     scorer = SCORERS["entropy"]
     answer = [Token("x", math.log(0.5), (math.log(0.5),))]
 
-    assert scorer.confidence(scorer.score(answer)) == pytest.approx(0.5)
+    assert scorer.confidence(scorer.score(Evidence(answer))) == pytest.approx(0.5)

@@ -1,0 +1,104 @@
+"""The artefact that `smallfirst tune` writes: how a cascade's drafts are judged, what that was fitted on, and what is
+promised of it. JSON; read, never run."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from router.calibration import Calibration
+from router.certificate import Certificate
+from router.events import CheckReason
+from router.fitted import Base, base_scorer, calibrated
+from router.gate import Gate
+from router.scorers import Scorer
+
+MOST_BYTES = 8 * 2**20
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TierPrint(Part):
+    """A tier as it was recorded: its model's name, and its server's fingerprint where it has one."""
+
+    model: str
+    fingerprint: str | None = None
+
+
+class Fit(Part):
+    """How drafts of one kind of request are judged: a scorer, its calibration to P(draft right) or to P(no regret), the
+    threshold of mode `threshold` and the certificate of mode `certified`, which has a threshold of its own; without
+    one, `infeasible` says why. `questions` is how many it was fitted on; the cutpoints are the tenths of the
+    confidences in the split that chose the threshold."""
+
+    scorer: Base
+    calibration: Calibration
+    confidence_of: Literal["right", "no-regret"]
+    threshold: Share
+    certificate: Certificate | None = None
+    infeasible: str | None = None
+    questions: Annotated[int, Field(ge=1)]
+    cutpoints: tuple[Share, ...] = ()
+
+    @property
+    def judging(self) -> Scorer:
+        """The scorer with its calibration."""
+        return calibrated(base_scorer(self.scorer), self.calibration, self.confidence_of)
+
+
+class Trust(Part):
+    """One cascade's artefact. `tiers` are its tiers in order; checks and missing evidence are as they were when it was
+    certified; `fit` judges every request, or, where there are `clusters`, those of no known cluster."""
+
+    kind: Literal["smallfirst-trust-1"] = "smallfirst-trust-1"
+    tuned_on: date
+    tiers: Annotated[tuple[TierPrint, ...], Field(min_length=2)]
+    checks: tuple[CheckReason, ...]
+    on_missing_evidence: Literal["escalate", "accept"]
+    recorded: str
+    grader: str
+    fit: Fit
+    clusters: Mapping[str, Fit] = {}
+    gate: Gate | None = None
+
+    def misfits(
+        self, models: Sequence[str], checks: Sequence[CheckReason], on_missing_evidence: str
+    ) -> tuple[str, ...]:
+        """Why it cannot judge a cascade of these models, with these rules; nothing where it can."""
+        known = tuple(tier.model for tier in self.tiers)
+        said = []
+        if known != tuple(models):
+            said.append(f"it was made for {' and '.join(known)}, the cascade has {' and '.join(models)}")
+        if self.certified and set(self.checks) != set(checks):
+            said.append(f"it was certified with the checks {', '.join(self.checks) or 'none'}")
+        if self.certified and self.on_missing_evidence != on_missing_evidence:
+            said.append(f"it was certified with on_missing_evidence: {self.on_missing_evidence}")
+        return tuple(said)
+
+    @property
+    def certified(self) -> bool:
+        """Whether there is any certificate in it."""
+        return any(fit.certificate is not None for fit in (self.fit, *self.clusters.values()))
+
+
+def trust_of(written: bytes) -> Trust:
+    """The artefact in a file that `smallfirst tune` wrote. Raises ValueError where it is none."""
+    if len(written) > MOST_BYTES:
+        raise ValueError("no artefact that `smallfirst tune` wrote (it is too large)")
+    try:
+        return Trust.model_validate_json(written)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"no artefact that `smallfirst tune` wrote ({where}: {first['msg']})") from wrong
+
+
+def trust_written(trust: Trust) -> bytes:
+    """The artefact as a file."""
+    return trust.model_dump_json(indent=2, exclude_none=True).encode() + b"\n"
