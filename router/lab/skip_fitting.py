@@ -1,0 +1,97 @@
+"""Fits the score before generation: what escalating gained, by ridge regression on a prompt's words. Deterministic."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+from sklearn.linear_model import Ridge
+
+from router.lab.fitting import CannotFit
+from router.lab.folds import held_out
+from router.lab.measures import Bools, Floats, Indices
+from router.skipping import LARGEST, PromptGain, prompt_shares
+
+BUCKETS = 65_536
+PENALTIES = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
+CLOSE_ENOUGH = 1e-4
+PARTS = 5
+FEWEST = 25
+
+
+def gains_of(draft_right: Bools, final_right: Bools) -> Floats:
+    """(n,): 1 where escalating makes a wrong answer right, -1 where it makes a right one wrong, else 0."""
+    return final_right.astype(np.float64) - draft_right
+
+
+def fit_gain(prompts: Sequence[str], gains: Floats, *, buckets: int = BUCKETS, seed: int = 0) -> PromptGain:
+    """Ridge regression of the gains (n,) in [-1, 1] on n prompts' words and pairs of words, each weighed by how rare it
+    is in them, with the penalty of the least squared error on a fifth of them. Raises CannotFit where the prompts are
+    fewer than 25, or all gains are one."""
+    return fit_rows(rows_of(prompts, buckets), gains, seed=seed)
+
+
+def cross_fitted_gain(
+    prompts: Sequence[str], gains: Floats, fold: Indices, *, buckets: int = BUCKETS, seed: int = 0
+) -> Floats:
+    """(n,): the confidence before generation in each prompt, by a score that was fitted on the other folds alone, its
+    penalty too. Raises CannotFit."""
+    rows = rows_of(prompts, buckets)
+    confidence = np.empty(len(prompts))
+    for held in held_out(fold):
+        fitted = fit_rows(rows[~held], gains[~held], seed=seed)
+        confidence[held] = (1 - gains_in(fitted, rows[held])) / 2
+    return confidence
+
+
+def rows_of(prompts: Sequence[str], buckets: int) -> sparse.csr_array:
+    """(n, buckets): each prompt's shares."""
+    shares = [prompt_shares(prompt, buckets) for prompt in prompts]
+    ends = np.cumsum([0, *map(len, shares)])
+    columns = np.fromiter((bucket for one in shares for bucket in one), dtype=np.int32, count=int(ends[-1]))
+    values = np.fromiter((value for one in shares for value in one.values()), dtype=np.float64, count=int(ends[-1]))
+    return sparse.csr_array((values, columns, ends), shape=(len(prompts), buckets))
+
+
+def fit_rows(rows: sparse.csr_array, gains: Floats, *, seed: int) -> PromptGain:
+    """The same, of shares (n, buckets)."""
+    if rows.shape[0] != len(gains):
+        raise CannotFit("as many gains as prompts are wanted")
+    if len(gains) < FEWEST or np.ptp(gains) == 0:
+        raise CannotFit(f"at least {FEWEST} prompts are wanted, on which escalating gains now more, now less")
+    return regression(rows, gains, best_penalty(rows, gains, seed))
+
+
+def best_penalty(rows: sparse.csr_array, gains: Floats, seed: int) -> float:
+    """The penalty with the least squared error on a fifth of the prompts, fitted on the others."""
+    held = np.random.default_rng(seed).permutation(len(gains)) % PARTS == 0
+    train, test = rows[~held], rows[held]
+
+    def error(penalty: float) -> float:
+        fitted = regression(train, gains[~held], penalty)
+        return float(((gains_in(fitted, test) - gains[held]) ** 2).mean())
+
+    return min(PENALTIES, key=error)
+
+
+def regression(rows: sparse.csr_array, gains: Floats, penalty: float) -> PromptGain:
+    """One fit, rounded to whole units."""
+    rarity = rarity_of(rows)
+    model = Ridge(alpha=penalty, solver="sparse_cg", tol=CLOSE_ENOUGH).fit(rows @ sparse.diags_array(rarity), gains)
+    weights = np.ravel(model.coef_) * rarity
+    unit = max(float(np.abs(weights).max()) / LARGEST, math.ulp(1.0))
+    return PromptGain(intercept=float(model.intercept_), unit=unit,
+                      weights=tuple(map(int, np.round(weights / unit))))  # fmt: skip
+
+
+def rarity_of(rows: sparse.csr_array) -> Floats:
+    """(buckets,): 1 + ln((1 + n) / (1 + prompts with it)), smoothed inverse document frequency."""
+    prompts = np.bincount(rows.indices, minlength=rows.shape[1])
+    rarity: Floats = np.log((1 + rows.shape[0]) / (1 + prompts)) + 1
+    return rarity
+
+
+def gains_in(fitted: PromptGain, rows: sparse.csr_array) -> Floats:
+    """(n,): what `PromptGain.gain` says of shares (n, buckets), up to rounding."""
+    gains: Floats = fitted.intercept + fitted.unit * (rows @ np.array(fitted.weights, dtype=np.float64))
+    return np.clip(gains, -1.0, 1.0)
