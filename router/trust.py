@@ -82,9 +82,15 @@ class Trust(Part):
         return tuple(said)
 
     @property
+    def certificates(self) -> Sequence[tuple[str, Certificate]]:
+        """Each one, and the kind of request that it is for; empty for all."""
+        fits = [("", self.fit), *self.clusters.items()]
+        return [(task, fit.certificate) for task, fit in fits if fit.certificate is not None]
+
+    @property
     def certified(self) -> bool:
         """Whether there is any certificate in it."""
-        return any(fit.certificate is not None for fit in (self.fit, *self.clusters.values()))
+        return bool(self.certificates)
 
 
 def trust_of(written: bytes) -> Trust:

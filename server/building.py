@@ -74,12 +74,21 @@ def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
 
 def cascade_of(name: str, settings: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:
     """A cascade over its tiers."""
-    policy, trusted = policy_of(settings), None
-    if settings.trust is not None:
-        trusted = Trusted(settings.trust, policy, threshold=settings.threshold)
-        policy = trusted.policy(settings.mode, settings.task)
-    failover = Failover(settings.failover_share)
-    return Cascade(name, tiers, policy, LengthRatio(), failover, settings.mode, trusted, settings.task)
+    failover, policy = Failover(settings.failover_share), served_policy(settings)
+    return Cascade(name, tiers, policy, LengthRatio(), failover, settings.mode, trusted_of(settings), settings.task)
+
+
+def served_policy(cascade: CascadeSettings) -> Policy:
+    """How a cascade judges a request that says nothing of its own."""
+    trusted = trusted_of(cascade)
+    return policy_of(cascade) if trusted is None else trusted.policy(cascade.mode, cascade.task)
+
+
+def trusted_of(cascade: CascadeSettings) -> Trusted | None:
+    """How a cascade with an artefact judges."""
+    if cascade.trust is None:
+        return None
+    return Trusted(cascade.trust, policy_of(cascade), threshold=cascade.threshold)
 
 
 def policy_of(cascade: CascadeSettings) -> Policy:

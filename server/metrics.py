@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from models.answer import Usage
 from models.pool import Pool
-from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Scored
+from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Planned, Scored
 from router.outcome import Outcome
 from server.pools import PoolCollector
 
@@ -35,6 +35,10 @@ class Metrics:
         self._escalations = Counter(
             "smallfirst_escalations", "Steps up to the next tier.", ("cascade", "tier", "reason"), registry=registry
         )
+        self._fallbacks = Counter(
+            "smallfirst_fallbacks", "Requests in mode certified that the final tier answered instead.",
+            ("cascade", "reason"), registry=registry,
+        )  # fmt: skip
         self._failures = Counter(
             "smallfirst_tier_failures", "Calls that gave no answer.", ("tier", "reason"), registry=registry
         )
@@ -134,6 +138,8 @@ class Metrics:
                 self._escalations.labels(cascade, tier, reason).inc()
             case Failed(tier=tier, reason=reason):
                 self._failures.labels(tier, reason).inc()
+            case Planned(fallback=str(reason)):
+                self._fallbacks.labels(cascade, reason).inc()
             case Capped(tier=tier):
                 self._capped.labels(cascade, tier).inc()
             case Called():

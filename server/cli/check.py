@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from models.launcher.speculation import Drafter, Handover
+from server.building import served_policy
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
@@ -80,14 +81,32 @@ def by_requests(tokens_by_batch: Mapping[int, int]) -> str:
 def rule(cascade: CascadeSettings) -> str:
     """When which tier answers."""
     *drafters, final = cascade.tiers
-    if cascade.mode == "exact" or cascade.threshold is None:
-        return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts (mode exact)"
+    policy = served_policy(cascade)
+    if policy.mode == "exact":
+        why = "mode exact" if policy.fallback is None else f"mode certified cannot be kept: {policy.fallback}"
+        return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts ({why})"
     checks = ", ".join(cascade.checks) or "none"
     return (
-        f"{', then '.join(drafters)} if {cascade.scorer} confidence >= {cascade.threshold:g}, else {final}; "
-        f"escalates without a score: {checks}; "
-        f"without evidence: {cascade.on_missing_evidence}; {streams(cascade.stream, drafters[0], final)}"
+        f"{', then '.join(drafters)} if {policy.scorer.name} confidence >= {policy.threshold:g}, else {final}"
+        f"{promise(cascade)}; escalates without a score: {checks}; without evidence: {cascade.on_missing_evidence}; "
+        + (
+            "streams open when the decision is made"
+            if policy.mode == "certified"
+            else streams(cascade.stream, drafters[0], final)
+        )
     )
+
+
+def promise(cascade: CascadeSettings) -> str:
+    """What is certified of a cascade in mode `certified`."""
+    certificates = () if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
+    said = [
+        f"{loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
+        f" {one.expires_on}"
+        for task, one in certificates
+        for loss in (one.loss,)
+    ]
+    return f" (certified: {'; '.join(said)})" if said else ""
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

@@ -133,6 +133,71 @@ def demo_grade(
 
 
 @app.command()
+def tune(
+    config: ConfigFile,
+    recorded: Annotated[Path, typer.Argument(help="Graded questions: what `smallfirst record` kept.")],
+    out: Annotated[Path, typer.Argument(help="The artefact's file, for `trust:`.")],
+    cascade: Annotated[str | None, typer.Option(help="Which one, where CONFIG has several.")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(min=0.0001, max=0.5, help="Certify that regret is at most this share of requests.")
+    ] = None,
+    delta: Annotated[float, typer.Option(min=0.0001, max=0.5, help="The chance that the certificate is wrong.")] = 0.1,
+    quality: Annotated[
+        float | None, typer.Option(min=0, help="Keep this share of the final tier's right answers.")
+    ] = None,
+    escalated: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Escalate at most this share of requests.")
+    ] = None,
+    cost: Annotated[
+        float | None, typer.Option(min=0, help="Spend at most this share of the final tier's cost alone.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The threshold of mode `threshold`, as you say.")
+    ] = None,
+    scorer: Annotated[str, typer.Option(help="`fitted`, or one of the fixed scorers.")] = "fitted",
+    features: Annotated[
+        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else all there is.")
+    ] = None,
+    confidence_of: Annotated[
+        Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
+    ] = "right",
+    by_task: Annotated[bool, typer.Option("--by-task", help="Fit each task that has enough questions alone.")] = False,
+    certify_share: Annotated[
+        float, typer.Option(min=0.1, max=0.9, help="Share of the questions kept for the certificate.")
+    ] = 0.5,
+    max_age_days: Annotated[int, typer.Option(min=1, help="How long the certificate holds without audits.")] = 90,
+    gate_sizes: Annotated[
+        str, typer.Option(help="Numbers of first tokens for the stream gate; empty for no gate.")
+    ] = "8,16,24,32,48,64,96,128",
+    grader: Annotated[str, typer.Option(help="What graded the questions; the artefact names it.")] = "as-recorded",
+    seed: Annotated[int, typer.Option(help="Draws the split.")] = 1,
+) -> None:
+    """Fit a scorer, its calibration, a threshold and the stream gate to graded questions, and certify them (extra
+    `lab`)."""
+    with extra("lab"):
+        from router.lab.tuning import Promise, Wanted
+        from server.cli.tune import Files, features_named, run_tune, scorer_named, sizes_of, target_of
+
+    try:
+        wanted = Wanted(
+            scorer=scorer_named(scorer),
+            features=features_named(features),
+            confidence_of=confidence_of,
+            target=target_of(quality=quality, escalated=escalated, cost=cost, threshold=threshold),
+            threshold=threshold,
+            promise=None if epsilon is None else Promise(epsilon, delta, max_age_days),
+            certify_share=certify_share,
+            by_task=by_task,
+            gate_sizes=sizes_of(gate_sizes),
+            seed=seed,
+        )
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
+    files = Files(config, recorded, out)
+    raise typer.Exit(run_tune(files, wanted, cascade=cascade, grader=grader, environment=os.environ))
+
+
+@app.command()
 def engine(
     model: Annotated[str, typer.Argument(help="A folder in Hugging Face's format, or a model's name on its hub.")],
     served_model_name: Annotated[str | None, typer.Option(help="The name that requests use.")] = None,

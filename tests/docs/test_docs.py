@@ -11,7 +11,6 @@ from typing import get_args, get_origin
 
 import pytest
 import yaml
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from models.answer import Speculation, Usage, WentOn
@@ -33,8 +32,10 @@ from router.events import (
     EscalationReason,
     Event,
     Failed,
+    Fallback,
     Finished,
     Opened,
+    Planned,
     Scored,
 )
 from router.failover import Failover
@@ -48,6 +49,7 @@ from server.headers import decision_headers
 from server.metrics import Metrics
 from server.settings.reading import read_settings
 from server.settings.schema import Settings
+from server.settings.section import Section
 
 
 def lately_verified(endpoint: Endpoint) -> Replica:
@@ -88,6 +90,7 @@ STORY: tuple[Event, ...] = (
     Continued("large", 2),
     Called("large", Usage(10, 3), 0.1, Speculation(4, 3, 1, 4), went_on=WentOn("ids", 2)),
     Capped("small"),
+    Planned("auto", ("small", "large"), "exact", 0.5, "uncertified"),
     Failed("large", "timeout"),
     Finished("large"),
 )
@@ -116,7 +119,7 @@ def test_every_metric_is_documented_with_its_labels() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    reasons = {*words_of(EscalationReason), *words_of(AcceptanceReason), *words_of(FailureReason)}
+    reasons = {*words_of(EscalationReason), *words_of(AcceptanceReason), *words_of(FailureReason), *words_of(Fallback)}
 
     assert reasons <= quoted(text_of("metrics.md"))
     assert reasons <= quoted(text_of("api.md"))
@@ -251,7 +254,7 @@ def settings() -> Mapping[str, list[FieldInfo]]:
     return found
 
 
-def keys_of(section: type[BaseModel], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def keys_of(section: type[Section], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """The dotted path of each key of a section and of those within it; a map's own keys are `<name>`."""
     for name, field in section.model_fields.items():
         yield path + name, field
@@ -259,9 +262,9 @@ def keys_of(section: type[BaseModel], path: str = "") -> Iterator[tuple[str, Fie
             yield from keys_of(inner, f"{path}{name}.{step}")
 
 
-def sections_in(annotation: object) -> Iterator[tuple[type[BaseModel], str]]:
+def sections_in(annotation: object) -> Iterator[tuple[type[Section], str]]:
     """The sections that a key of this type holds, and the path's part between the key and theirs."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+    if inspect.isclass(annotation) and issubclass(annotation, Section):
         yield annotation, ""
         return
     inside = get_origin(annotation)
@@ -285,7 +288,7 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
+    if isinstance(value, Section):
         value = value.model_dump(exclude_defaults=True)
     if isinstance(value, tuple):
         value = list(value)

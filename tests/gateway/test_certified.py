@@ -60,8 +60,9 @@ async def test_without_a_valid_certificate_the_final_tier_answers(gateway, kept,
 
 async def test_a_kind_of_request_has_its_own_certificate(gateway) -> None:
     sums = fit(threshold=0.3, certified=certificate(0.6))
-    cascade = await gateway(small=Script(DRAFT, ps=(0.7,)), large=LARGE, mode="certified", task="sums",
-                            trust=trust(certified=certificate(0.8), clusters={"sums": sums}), threshold=None)  # fmt: skip
+    kept = trust(certified=certificate(0.8), clusters={"sums": sums})
+    cascade = await gateway(small=Script(DRAFT, ps=(0.7,)), large=LARGE, mode="certified", task="sums", trust=kept,
+                            threshold=None)  # fmt: skip
 
     assert (await headers_of(cascade))["threshold"] == "0.600000"
     assert (await headers_of(cascade, mode="threshold"))["threshold"] == "0.300000"
