@@ -21,7 +21,8 @@ POLICY = Policy("exact", SCORERS["mean-logprob"], 1.0, CHECKS, "escalate")
 OF = Of((TierPrint(model="s"), TierPrint(model="l")), CHECKS, "escalate", "exact", "ab")
 PROMISE = Promise(0.05, 0.1, 30)
 WANTED = Wanted(
-    scorer=None, features=("mean-logprob", "min-probability", "margin", "log-tokens"), confidence_of="right", target=None, threshold=None, promise=PROMISE,
+    scorer=None, features=("mean-logprob", "min-probability", "margin", "log-tokens"), confidence_of="right",
+    target=None, threshold=None, promise=PROMISE,
     certify_share=0.5, by_task=False, gate_sizes=(4, 8), seed=1,
 )  # fmt: skip
 
