@@ -82,6 +82,11 @@ class Alarm(BaseModel):
         return math.log(self.value)
 
     @property
+    def alarm_at(self) -> float:
+        """The evidence at which it sounds."""
+        return -math.log(self.alpha)
+
+    @property
     def sounds(self) -> bool:
         """Whether it has ever reached 1 / alpha; later luck takes that back no more."""
         return self.peak >= 1 / self.alpha

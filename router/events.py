@@ -7,6 +7,8 @@ from models.answer import Speculation, Usage, WentOn
 from models.errors import FailureReason
 
 Mode = Literal["threshold", "exact"]
+Fallback = Literal["uncertified", "alarmed", "expired", "stale"]
+ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]
