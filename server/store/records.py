@@ -106,8 +106,9 @@ class Audit:
     """The final tier's answer to a request whose draft was accepted, compared with it. `decision` is the Decision's id.
 
     `loss`: whether the draft was a loss by `grader`; None where that cannot tell. `propensity`: the probability, in
-    (0, 1], with which the request was drawn. `artefact`: the fingerprint of what accepted it. Tokens are those of the
-    draft and of the final tier's answer.
+    (0, 1], with which the request was drawn; `exposure`: its own and those of this gateway's requests since its audit
+    before, added up. `artefact`: the fingerprint of what accepted it. Tokens are those of the draft and of the final
+    tier's answer.
     """
 
     id: str
@@ -124,6 +125,7 @@ class Audit:
     artefact: str | None = None
     draft_tokens: int | None = None
     final_tokens: int | None = None
+    exposure: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
