@@ -20,6 +20,7 @@ from router.events import (
     Escalated,
     EscalationReason,
     Failed,
+    Fallback,
     Finished,
     Mode,
     Planned,
@@ -28,6 +29,7 @@ from router.failover import Failover
 from router.gate import StreamRules
 from router.money import LengthRatio
 from router.policy import Keep, Policy
+from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 
 FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
@@ -36,8 +38,8 @@ DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """Tiers in the order they are asked, how drafts are judged, and what was learned of the answers' lengths and of
-    failures.
+    """Tiers in the order they are asked, how drafts are judged, what moves the threshold, and what was learned of the
+    answers' lengths and of failures.
 
     A cascade of one tier only passes on.
     """
@@ -47,6 +49,7 @@ class Cascade:
     policy: Policy
     ratio: LengthRatio
     failover: Failover
+    steering: Steering = UNSTEERED
 
     @property
     def final(self) -> Tier:
@@ -54,12 +57,21 @@ class Cascade:
         return self.tiers[-1]
 
     def with_threshold(self, threshold: float) -> "Cascade":
-        """The same cascade at another threshold."""
-        return replace(self, policy=replace(self.policy, threshold=threshold))
+        """The same cascade at a request's own threshold."""
+        return replace(self, policy=replace(self.policy, threshold=threshold, threshold_by="request"))
 
     def with_stream(self, stream: StreamRules) -> "Cascade":
         """The same cascade, whose streams open by other rules."""
         return replace(self, policy=replace(self.policy, stream=stream))
+
+    def steered(self, pressure: float) -> "Cascade":
+        """The same cascade at the threshold that its budget and the final tier's load (0 to 1) make of its own; in
+        mode `threshold` only, and not where the request set one."""
+        return replace(self, policy=self.steering.steered(self.policy, pressure))
+
+    def fallen_back(self, why: Fallback) -> "Cascade":
+        """The same cascade where its certificate does not hold: the final tier answers."""
+        return replace(self, policy=replace(self.policy, mode="exact", fallback=why))
 
     def with_mode(self, mode: Mode) -> "Cascade":
         """The same cascade in another mode."""

@@ -1,13 +1,16 @@
 """From settings to the running things: pools, tiers and cascades."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 import aiohttp
 
 from models.endpoint import Endpoint, Limits
 from models.pool import Pool, PoolRules
 from models.replica import Replica
+from router.audits import AuditRules, Sampling
+from router.budget import Budget
 from router.call import Tier
 from router.cascade import Cascade
 from router.failover import Failover
@@ -15,7 +18,11 @@ from router.gate import StreamRules
 from router.money import LengthRatio, Price
 from router.policy import Policy
 from router.scorers import SCORERS
-from server.settings.schema import CascadeSettings, Settings, TierSettings
+from router.steering import Steering
+from router.watch import Watch
+from server.auditing import Auditor, Comparing, Counting
+from server.settings.schema import AuditSettings, BudgetSettings, CascadeSettings, Settings, TierSettings
+from server.store.records import Ledger
 
 KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
 
@@ -27,6 +34,7 @@ class Served:
     cascades: Mapping[str, Cascade]
     tiers: Mapping[str, Cascade]
     pools: Mapping[str, Pool]
+    watches: Mapping[str, Watch]
 
     def find(self, name: str) -> Cascade | None:
         """The cascade, or the single tier, of that name."""
@@ -50,7 +58,34 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
         },
         tiers={name: Cascade(name, (tier,), PASS_ON, LengthRatio(), Failover(1.0)) for name, tier in tiers.items()},
         pools=pools,
+        watches={name: Watch() for name in settings.cascades},
     )
+
+
+def auditor_of(
+    name: str, audits: AuditSettings, served: Served, *, ledger: Ledger, counting: Counting, draw: Random
+) -> Auditor:
+    """Who audits a cascade."""
+    cascade = served.cascades[name]
+    final = served.pools[cascade.final.name]
+    rules = None if audits.rate is None or audits.spend_per_day is None else (audits.rate, audits.spend_per_day)
+    return Auditor(
+        cascade,
+        served.watches[name],
+        sampling=None if rules is None else Sampling(AuditRules(*rules), draw=draw),
+        comparing=Comparing(audits.grader, GRADERS[audits.grader]),
+        has_room=lambda: final.pressure == 0,
+        ledger=ledger,
+        counting=counting,
+    )
+
+
+def are_equal(text: str, reference: str) -> bool | None:
+    """Whether two texts are the same, surrounding space aside."""
+    return text.strip() == reference.strip()
+
+
+GRADERS: Mapping[str, Callable[[str, str], bool | None]] = {"exact": are_equal}
 
 
 def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
@@ -70,7 +105,17 @@ def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
 
 def cascade_of(name: str, cascade: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:
     """A cascade over its tiers."""
-    return Cascade(name, tiers, policy_of(cascade), LengthRatio(), Failover(cascade.failover_share))
+    failover = Failover(cascade.failover_share)
+    return Cascade(name, tiers, policy_of(cascade), LengthRatio(), failover, steering_of(cascade.budget))
+
+
+def steering_of(budget: BudgetSettings) -> Steering:
+    """What moves a cascade's threshold."""
+    return Steering(
+        escalated=None if budget.escalated is None else Budget(budget.escalated),
+        spend=None if budget.spend is None else Budget(budget.spend),
+        load_price=budget.load_price,
+    )
 
 
 def policy_of(cascade: CascadeSettings) -> Policy:

@@ -24,8 +24,11 @@ def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) ->
         PREFIX + "reason": outcome.reason,
         PREFIX + "overhead-ms": f"{overhead_s * 1000:.2f}",
     }
+    if outcome.cascade.policy.fallback is not None:
+        headers[PREFIX + "fallback"] = outcome.cascade.policy.fallback
     if len(outcome.cascade.tiers) > 1 and outcome.cascade.policy.mode != "exact":
         headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.6f}"
+        headers[PREFIX + "threshold-by"] = outcome.cascade.policy.threshold_by
     if outcome.confidence is not None:
         headers[PREFIX + "confidence"] = f"{outcome.confidence:.6f}"
         headers[PREFIX + "confidence-of"] = "uncalibrated"

@@ -15,7 +15,13 @@ def routed(asked: Asked, served: Served) -> Cascade:
     """The cascade that the request names, under its own controls."""
     cascade = found(asked.model, served)
     refuse_of_one_model(cascade, asked.prompt)
-    return controlled(cascade, asked.controls)
+    return steered(controlled(cascade, asked.controls), served)
+
+
+def steered(cascade: Cascade, served: Served) -> Cascade:
+    """The cascade at the threshold that it has just now."""
+    pool = served.pools[cascade.final.name]
+    return cascade if len(cascade.tiers) == 1 else cascade.steered(pool.pressure)
 
 
 def refuse_of_one_model(cascade: Cascade, prompt: Prompt) -> None:

@@ -10,7 +10,14 @@ from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
 from server.settings.reading import SettingsError, read_settings
-from server.settings.schema import CascadeSettings, Settings, StreamSettings, TierSettings
+from server.settings.schema import (
+    AuditSettings,
+    BudgetSettings,
+    CascadeSettings,
+    Settings,
+    StreamSettings,
+    TierSettings,
+)
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -87,7 +94,26 @@ def rule(cascade: CascadeSettings) -> str:
         f"{', then '.join(drafters)} if {cascade.scorer} confidence >= {cascade.threshold:g}, else {final}; "
         f"escalates without a score: {checks}; "
         f"without evidence: {cascade.on_missing_evidence}; {streams(cascade.stream, drafters[0], final)}"
+        f"{''.join(f'; {one}' for one in (*budgeted(cascade.budget, final), *audited(cascade.audits)))}"
     )
+
+
+def budgeted(budget: BudgetSettings, final: str) -> Iterator[str]:
+    """What moves the threshold."""
+    if budget.escalated is not None:
+        yield f"the threshold moves so that {budget.escalated:.4g} of the requests escalate"
+    if budget.spend is not None:
+        yield f"the threshold moves so that {budget.spend:.4g} of what {final} alone would cost is spent"
+    if budget.load_price > 1:
+        yield f"while {final} has no room it counts {budget.load_price:g} times its price"
+
+
+def audited(audits: AuditSettings) -> Iterator[str]:
+    """What is compared with the final tier's answers."""
+    if audits.rate is not None and audits.spend_per_day is not None:
+        yield f"{audits.rate:.4g} of accepted drafts are audited by {audits.grader}, for {audits.spend_per_day:g} a day"
+    elif audits != AuditSettings():
+        yield "nothing is audited until both rate and spend_per_day are set"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:
