@@ -184,9 +184,12 @@ class Auditor:
                     self._learn(one)
         except StoreDown:
             log.warning("audits cannot be read", cascade=self.cascade.name)
+        except Exception:  # neither may a mistake of ours end the tasks that this is done in
+            log.exception("folding audits failed", cascade=self.cascade.name)
         self._tell()
 
     async def _found(self, job: Job) -> tuple[AuditResult, Audit | None]:
+        """What the final tier says to it, and what that comes to."""
         if not self._has_room():
             return "dropped", None
         final, spent = self.cascade.final, list[float]()
@@ -203,7 +206,7 @@ class Auditor:
         except (ModelError, TimeoutError):
             return "failed", None
         deltas = [part for part in parts if isinstance(part, Delta)]
-        right = self.comparing.grade(said(job.draft), said(draft_of(deltas)))
+        right = await asyncio.to_thread(self.comparing.grade, said(job.draft), said(draft_of(deltas)))
         self.cascade.ratio.learn_audited(drafted=job.tokens, written=length_of(deltas))
         audit = Audit(
             id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
