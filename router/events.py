@@ -7,7 +7,9 @@ from models.answer import Speculation, Usage, WentOn
 from models.errors import FailureReason
 
 Mode = Literal["threshold", "certified", "exact"]
-Fallback = Literal["uncertified", "unknown-task", "expired"]
+Lapse = Literal["uncertified", "alarmed", "expired", "stale"]
+Fallback = Lapse | Literal["unknown-task"]
+ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]

@@ -1,11 +1,9 @@
-"""How a cascade with an artefact judges each kind of request in each mode. Under `certified`, what has no valid
-certificate goes to the final tier."""
+"""How a cascade with an artefact judges each kind of request in each mode. Under `certified`, what has no certificate
+goes to the final tier; whether the certificate still holds is for the cascade's watch to say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from router.certificate import Certificate
 from router.events import Fallback, Mode
 from router.gate import HOLD
 from router.policy import Policy
@@ -18,7 +16,6 @@ class Judging:
 
     threshold: Policy
     certified: Policy | None
-    certificate: Certificate | None
 
 
 class Trusted:
@@ -41,12 +38,10 @@ class Trusted:
         judging = self._by_task.get(task or "", self._of_all)
         if mode == "threshold":
             return judging.threshold
-        if judging.certified is None or judging.certificate is None:
+        if judging.certified is None:
             return self._instead("uncertified")
         if self._by_task and task not in self._by_task:
             return self._instead("unknown-task")
-        if judging.certificate.is_expired(datetime.now(UTC)):
-            return self._instead("expired")
         return judging.certified
 
     def _instead(self, fallback: Fallback) -> Policy:
@@ -59,6 +54,8 @@ def judging_of(fit: Fit, policy: Policy, threshold: float | None) -> Judging:
     judging = replace(policy, mode="threshold", scorer=fit.judging, threshold=chosen)
     certificate = fit.certificate
     if certificate is None:
-        return Judging(judging, None, None)
-    certified = replace(judging, mode="certified", threshold=certificate.threshold, stream=HOLD)
-    return Judging(judging, certified, certificate)
+        return Judging(judging, None)
+    certified = replace(
+        judging, mode="certified", threshold=certificate.threshold, threshold_by="certificate", stream=HOLD
+    )
+    return Judging(judging, certified)

@@ -20,10 +20,12 @@ from models.errors import BadReply, ModelError
 from router.cascade import Cascade, answer
 from router.events import Event
 from router.outcome import Outcome
+from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
 from server.headers import decision_headers
 from server.metrics import Metrics
+from server.store.records import new_id
 
 CLIENT_LEFT = 499
 LAST_WORD_S = 5.0
@@ -35,13 +37,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request that passed its door: what to ask of which cascade, and for how long at most."""
+    """A request that passed its door: what to ask of which cascade, for how long at most, and its part in audits."""
 
     cascade: Cascade
     asked: Asked
     door: Door
     deadline_s: float
     began_s: float
+    ticket: Ticket | None = None
 
 
 class Answer(Response):
@@ -107,6 +110,7 @@ class Answer(Response):
                 finish = part
             else:
                 whole = part
+                self._show(part)
         if whole is None:
             raise BadReply("the model finished without an answer")
         body = self._order.asked.writer.whole(whole, finish, self._outcome)
@@ -120,6 +124,7 @@ class Answer(Response):
             if isinstance(part, Finish):
                 finish = part
                 continue
+            self._show(part)
             events = writer.chunk(part, self._outcome)
             if not self._begun:
                 await self._start(send, b"text/event-stream; charset=utf-8", None)
@@ -147,6 +152,10 @@ class Answer(Response):
         self._outcome.observe(happened)
         self._metrics.observe(happened, self._order.cascade.name)
 
+    def _show(self, delta: Delta) -> None:
+        if self._order.ticket is not None:
+            self._order.ticket.answered(delta)
+
     def _report(self) -> None:
         outcome, order = self._outcome, self._order
         status = self._status if outcome.finished or outcome.failure or self._status != 200 else CLIENT_LEFT
@@ -166,6 +175,8 @@ class Answer(Response):
             seconds=round(elapsed_s, 4),
             waited_s=round(outcome.waited_s, 4),
         )
+        if order.ticket is not None:
+            order.ticket.over(outcome, new_id())
 
 
 async def unless_gone(work: Awaitable[Made], receive: Receive) -> Made | None:

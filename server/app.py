@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from random import Random
 
 import structlog
 from fastapi import FastAPI, Request
@@ -19,11 +20,14 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import ModelError, TimedOut
 from models.wire import JsonObject
+from router.cascade import Cascade
 from server.answering import Answer, Order, unless_gone
-from server.building import Served, build, new_session
+from server.auditing import Ticket, auditing
+from server.building import Served, auditor_of, build, new_session
+from server.cascades import Overseen, cascade_card
 from server.doors.chat import CHAT
 from server.doors.completion import COMPLETION
-from server.doors.door import Arrival, Door
+from server.doors.door import Arrival, Asked, Door
 from server.doors.messages import MESSAGES
 from server.doors.messages_count import COUNT_PATH, counted, read_count
 from server.doors.responses import RESPONSES, not_stored
@@ -35,6 +39,7 @@ from server.pools import pool_card, watched
 from server.readiness import Readiness
 from server.routing import found, routed, unknown_model
 from server.settings.schema import ServerSettings, Settings, is_loopback
+from server.store.memory import MemoryLedger
 
 log = structlog.get_logger()
 
@@ -61,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
+    app.add_api_route("/v1/cascades", list_cascades, methods=["GET"])
     app.add_api_route("/health", health, methods=["GET", "HEAD"])
     app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", metrics, methods=["GET"])
@@ -80,8 +86,27 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
         app.state.metrics.watch(served.pools)
-        async with watched(served.pools):
+        overseen = app.state.overseen = oversee(app, served)
+        auditors = [one.auditor for one in overseen.values()]
+        at_once = {name: cascade.audits.at_once for name, cascade in app.state.settings.cascades.items()}
+        async with watched(served.pools), auditing(auditors, at_once):
             yield
+
+
+def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
+    """The cascades by their names, each with its auditor."""
+    settings: Settings = app.state.settings
+    ledger, metrics, draw = MemoryLedger(), app.state.metrics, Random()
+    overseen = {
+        name: Overseen(
+            served.cascades[name],
+            auditor_of(name, cascade.audits, served, ledger=ledger, counting=metrics, draw=draw),
+            served.pools[served.cascades[name].final.name],
+        )
+        for name, cascade in settings.cascades.items()
+    }
+    metrics.oversee([*overseen.values()])
+    return overseen
 
 
 def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
@@ -94,10 +119,18 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         began_s = time.perf_counter()
         asked = door.read(body, Arrival(request_id_of(request), int(time.time()), request.headers))
         cascade = routed(asked, request.app.state.served)
-        order = Order(cascade, asked, door, settings.server.deadline_s, began_s)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, ticket_of(request, cascade, asked))
         return Answer(order, request.app.state.metrics)
 
     return answered
+
+
+def ticket_of(request: Request, cascade: Cascade, asked: Asked) -> Ticket | None:
+    """The request's part in its cascade's audits; none where it is judged as it wants itself."""
+    overseen: dict[str, Overseen] = request.app.state.overseen
+    if cascade.name not in overseen or asked.controls.decides or cascade.policy.mode == "exact":
+        return None
+    return overseen[cascade.name].auditor.ticket(asked.prompt, cascade.policy)
 
 
 def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
@@ -171,6 +204,13 @@ async def list_pools(request: Request) -> JSONResponse:
     refuse_strangers(request)
     served: Served = request.app.state.served
     return JSONResponse({"object": "list", "data": [pool_card(name, pool) for name, pool in served.pools.items()]})
+
+
+async def list_cascades(request: Request) -> JSONResponse:
+    """Where each cascade stands: its threshold, budget, audits and certificate."""
+    refuse_strangers(request)
+    overseen: dict[str, Overseen] = request.app.state.overseen
+    return JSONResponse({"object": "list", "data": [cascade_card(one) for one in overseen.values()]})
 
 
 async def health() -> JSONResponse:

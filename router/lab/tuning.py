@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.calibration import Calibration
+from router.drift import histogram_of
 from router.events import CheckReason
 from router.features import features_of
 from router.fitted import Fixed, Logistic, base_scorer, calibrated
@@ -31,7 +32,6 @@ from router.trust import Fit, TierPrint, Trust
 
 ConfidenceOf = Literal["right", "no-regret"]
 FEWEST = 100
-TENTHS = tuple(step / 10 for step in range(1, 10))
 NEVER = -1.0
 
 
@@ -181,7 +181,7 @@ def fitted(
     seen = replace(measured(fitting, scorer), confidence=mapped(calibration, confidences))
     fit = Fit(
         scorer=base, calibration=calibration, confidence_of=wanted.confidence_of, threshold=1.0,
-        questions=len(fitting), cutpoints=cutpoints_of(seen.confidence),
+        questions=len(fitting), confidences=histogram_of(seen.confidence[seen.confidence >= 0].tolist()),
     )  # fmt: skip
     if certification is not None:
         fit = certified(fit, seen, certifying, certification)
@@ -238,12 +238,6 @@ def measured(examples: Sequence[Example], scorer: Scorer) -> Measured:
 def mapped(calibration: Calibration, confidences: Floats) -> Floats:
     """Through the calibration; what had no confidence has none."""
     return np.array([calibration.probability(float(one)) if one >= 0 else NEVER for one in confidences])
-
-
-def cutpoints_of(confidences: Floats) -> tuple[float, ...]:
-    """The tenths of the confidences that there are."""
-    usable = confidences[confidences >= 0]
-    return tuple(float(cut) for cut in np.quantile(usable, TENTHS))
 
 
 def certified(fit: Fit, seen: Measured, certifying: Sequence[Example], certification: Certification) -> Fit:

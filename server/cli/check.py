@@ -6,12 +6,20 @@ from pathlib import Path
 from rich.console import Console
 
 from models.launcher.speculation import Drafter, Handover
+from router.policy import Policy
 from server.building import served_policy
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
 from server.settings.reading import SettingsError, read_settings
-from server.settings.schema import CascadeSettings, Settings, StreamSettings, TierSettings
+from server.settings.schema import (
+    AuditSettings,
+    BudgetSettings,
+    CascadeSettings,
+    Settings,
+    StreamSettings,
+    TierSettings,
+)
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -89,24 +97,45 @@ def rule(cascade: CascadeSettings) -> str:
     return (
         f"{', then '.join(drafters)} if {policy.scorer.name} confidence >= {policy.threshold:g}, else {final}"
         f"{promise(cascade)}; escalates without a score: {checks}; without evidence: {cascade.on_missing_evidence}; "
-        + (
-            "streams open when the decision is made"
-            if policy.mode == "certified"
-            else streams(cascade.stream, drafters[0], final)
-        )
+        f"{opening(cascade, policy)}"
+        f"{''.join(f'; {one}' for one in (*budgeted(cascade.budget, final), *audited(cascade.audits)))}"
     )
+
+
+def opening(cascade: CascadeSettings, policy: Policy) -> str:
+    """When a client that streams is shown something."""
+    if policy.mode == "certified":
+        return "streams open when the decision is made"
+    return streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
 
 
 def promise(cascade: CascadeSettings) -> str:
     """What is certified of a cascade in mode `certified`."""
     certificates = () if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
     said = [
-        f"{loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
+        f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
         f" {one.expires_on}"
         for task, one in certificates
-        for loss in (one.loss,)
     ]
     return f" (certified: {'; '.join(said)})" if said else ""
+
+
+def budgeted(budget: BudgetSettings, final: str) -> Iterator[str]:
+    """What moves the threshold."""
+    if budget.escalated is not None:
+        yield f"the threshold moves so that {budget.escalated:.4g} of the requests escalate"
+    if budget.spend is not None:
+        yield f"the threshold moves so that {budget.spend:.4g} of what {final} alone would cost is spent"
+    if budget.load_price > 1:
+        yield f"while {final} has no room it counts {budget.load_price:g} times its price"
+
+
+def audited(audits: AuditSettings) -> Iterator[str]:
+    """What is compared with the final tier's answers."""
+    if audits.rate is not None and audits.spend_per_day is not None:
+        yield f"{audits.rate:.4g} of accepted drafts are audited by {audits.grader}, for {audits.spend_per_day:g} a day"
+    elif audits != AuditSettings():
+        yield "nothing is audited until both rate and spend_per_day are set"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
+from random import Random
 from typing import get_args, get_origin
 
 import pytest
@@ -18,8 +20,12 @@ from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, FailureReason, Misconfigured, Overloaded, TimedOut, Unreachable
 from models.pool import Pool
 from models.replica import Replica
+from router.audits import AuditResult, AuditRules, Sampling
+from router.budget import Budget
 from router.call import Tier
 from router.cascade import Cascade
+from router.certificate import Certificate
+from router.drift import WINDOW, Drift, histogram_of
 from router.events import (
     AcceptanceReason,
     Accepted,
@@ -37,12 +43,18 @@ from router.events import (
     Opened,
     Planned,
     Scored,
+    ThresholdBy,
 )
 from router.failover import Failover
 from router.money import LengthRatio, Price
 from router.outcome import Outcome
 from router.policy import Policy
 from router.scorers import SCORERS
+from router.standing import State
+from router.steering import Steering
+from router.watch import Watch
+from server.auditing import Auditor, Comparing
+from server.cascades import Overseen, cascade_card
 from server.cli.check import run_check
 from server.errors import DEADLINE, INTERNAL, problem_of, status_problem
 from server.headers import decision_headers
@@ -50,6 +62,7 @@ from server.metrics import Metrics
 from server.settings.reading import read_settings
 from server.settings.schema import Settings
 from server.settings.section import Section
+from server.store.memory import MemoryLedger
 
 
 def lately_verified(endpoint: Endpoint) -> Replica:
@@ -75,10 +88,15 @@ NOBODY = Pool((), unasked)
 PAIR = Cascade(
     "auto",
     (Tier("small", NOBODY, Price(1, 2)), Tier("large", NOBODY, Price(10, 20))),
-    Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate"),
+    Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate", fallback="alarmed"),
     LengthRatio(),
     Failover(1.0),
+    steering=Steering(escalated=Budget(0.5)),
 )
+CERTIFICATE = Certificate(
+    loss="disagreement", grader="exact", epsilon=0.02, delta=0.1, threshold=0.9, questions=500, accepted=400, losses=3,
+    split="0" * 64, certified_on=date(2026, 1, 1),
+)  # fmt: skip
 STORY: tuple[Event, ...] = (
     Began("small", 0.1),
     Called("small", Usage(10, 3), 0.1),
@@ -143,6 +161,24 @@ def test_every_header_of_a_decision_is_documented() -> None:
     headers = decision_headers(outcome, request_id="1", overhead_s=0.1)
 
     assert {bare(row[0]) for row in rows("api.md", "Header")} == set(headers)
+
+
+def test_every_key_of_a_cascade_is_documented() -> None:
+    card = cascade_card(overseen())
+
+    documented = {key for row in rows("watching.md", "Key") for key in quoted(row[0])}
+
+    assert documented == set(dotted(card))
+
+
+def test_every_state_of_a_certificate_is_documented() -> None:
+    assert {bare(row[0]) for row in rows("watching.md", "State")} == set(words_of(State))
+    assert set(words_of(Fallback)) <= quoted(text_of("api.md"))
+
+
+def test_every_result_of_an_audit_and_every_mover_of_a_threshold_is_documented() -> None:
+    assert {*words_of(AuditResult), *words_of(ThresholdBy), *words_of(State)} <= quoted(text_of("metrics.md"))
+    assert set(words_of(ThresholdBy)) <= quoted(text_of("api.md"))
 
 
 def test_every_error_is_documented() -> None:
@@ -303,6 +339,28 @@ def told(events: tuple[Event, ...]) -> Outcome:
     return outcome
 
 
+def overseen() -> Overseen:
+    """A cascade of which everything is known that metrics show."""
+    drift = Drift(histogram_of([0.5]))
+    for _ in range(WINDOW):
+        drift.saw(0.5)
+    auditor = Auditor(
+        PAIR, Watch(CERTIFICATE, drift=drift), sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
+        comparing=Comparing("exact", str.startswith), has_room=lambda: True, ledger=MemoryLedger(), counting=Metrics(),
+    )  # fmt: skip
+    told(STORY)
+    return Overseen(PAIR, auditor, NOBODY)
+
+
+def dotted(card: Mapping[str, object], path: str = "") -> Iterator[str]:
+    """The paths of its values."""
+    for key, value in card.items():
+        if isinstance(value, dict):
+            yield from dotted(value, f"{path}{key}.")
+        else:
+            yield path + key
+
+
 def metrics_and_labels() -> dict[str, set[str]]:
     """Every metric that the gateway has, under the name that Prometheus shows, and its labels."""
     metrics = Metrics()
@@ -312,6 +370,9 @@ def metrics_and_labels() -> dict[str, set[str]]:
     metrics.ended(told(STORY), status=200, elapsed_s=1.0, overhead_s=0.1)
     metrics.refused(400)
     metrics.passed("small", "/v1/embeddings", status=200, usage=Usage(10, 0), cost=0.1)
+    metrics.audited("auto", "agreed")
+    metrics.audit_cost("auto", "large", 0.1)
+    metrics.oversee([overseen()])
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]
