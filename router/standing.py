@@ -11,7 +11,7 @@ from router.alarm import Alarm, Stretch
 from router.certificate import Certificate
 from router.events import Lapse
 
-State = Lapse | Literal["certified", "warned"]
+State = Literal[Lapse, "certified", "warned"]
 ENOUGH = 7.0  # times 1 / epsilon, in exposure: with so much, twice the certified loss is likely to be noticed
 DAY_S = 86_400
 

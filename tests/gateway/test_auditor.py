@@ -64,7 +64,7 @@ class Stage:
     async def ask(self) -> None:
         """One request from its beginning to its end."""
         prompt = Prompt({"messages": []}, "id")
-        ticket, outcome = self.auditor.ticket(prompt), Outcome(self.auditor.cascade)
+        ticket, outcome = self.auditor.ticket(prompt, self.auditor.cascade.policy), Outcome(self.auditor.cascade)
         async for part in answer(self.auditor.cascade, prompt, outcome.observe):
             if isinstance(part, Delta):
                 ticket.answered(part)
@@ -122,7 +122,7 @@ async def test_a_grader_that_fails_ends_no_more_than_its_audit() -> None:
 async def test_what_finds_the_queue_full_at_its_end_is_dropped() -> None:
     one = stage(lambda _text, _reference: True)
     prompt = Prompt({"messages": []}, "id")
-    early = [one.auditor.ticket(prompt) for _ in range(QUEUED + 2)]
+    early = [one.auditor.ticket(prompt, one.auditor.cascade.policy) for _ in range(QUEUED + 2)]
 
     for ticket in early:
         outcome = Outcome(one.auditor.cascade)
@@ -133,7 +133,7 @@ async def test_what_finds_the_queue_full_at_its_end_is_dropped() -> None:
 
     assert one.counts.results == ["dropped", "dropped"]
     assert one.auditor.propensity == 0.0
-    assert one.auditor.ticket(prompt).propensity == 0.0
+    assert one.auditor.ticket(prompt, one.auditor.cascade.policy).propensity == 0.0
 
 
 async def test_what_waits_until_the_final_tier_is_full_is_dropped() -> None:
