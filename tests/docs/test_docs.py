@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -43,11 +44,16 @@ from router.outcome import Outcome
 from router.policy import Policy
 from router.scorers import SCORERS
 from server.cli.check import run_check
+from server.doors.feedback import FeedbackRequest
 from server.errors import DEADLINE, INTERNAL, problem_of, status_problem
 from server.headers import decision_headers
 from server.metrics import Metrics
+from server.recall import FULL, UNREADABLE
 from server.settings.reading import read_settings
 from server.settings.schema import Settings
+from server.store.records import Decision, Evidence, Feedback, Step, Texts
+from server.store.tally import Tally
+from server.store.telling import Alone, Otherwise
 
 
 def lately_verified(endpoint: Endpoint) -> Replica:
@@ -142,9 +148,19 @@ def test_every_header_of_a_decision_is_documented() -> None:
     assert {bare(row[0]) for row in rows("api.md", "Header")} == set(headers)
 
 
+def test_every_key_of_a_decision_is_documented() -> None:
+    keys = {field.name for kind in (Decision, Step, Evidence, Texts, Otherwise, Alone) for field in fields(kind)}
+
+    assert keys | {"otherwise", "feedback", "audits"} <= quoted(text_of("decisions.md"))
+
+
+def test_every_field_of_feedback_is_documented() -> None:
+    assert {bare(row[0]) for row in rows("decisions.md", "Field")} == set(FeedbackRequest.model_fields)
+
+
 def test_every_error_is_documented() -> None:
     failures = (BadReply(""), CapabilityMiss(""), Misconfigured(""), Overloaded(""), TimedOut(""), Unreachable(""))
-    problems = [*map(problem_of, failures), *map(status_problem, (404, 405)), DEADLINE, INTERNAL]
+    problems = [*map(problem_of, failures), *map(status_problem, (404, 405)), DEADLINE, INTERNAL, UNREADABLE, FULL]
 
     documented = {(row[0], bare(row[1]), bare(row[2])) for row in rows("api.md", "Status")}
 
@@ -191,7 +207,7 @@ def test_the_check_of_the_documented_example_prints_what_is_documented(
     page = DOCS / "configuration.md"
     (example,) = filter(is_whole, blocks("yaml", page))
 
-    assert run_check(written(example, tmp_path), {}) == 0
+    assert run_check(written(example, tmp_path), {"HOME": "/home/you"}) == 0
 
     assert capsys.readouterr().out in blocks("text", page)
 
@@ -309,6 +325,9 @@ def metrics_and_labels() -> dict[str, set[str]]:
     metrics.ended(told(STORY), status=200, elapsed_s=1.0, overhead_s=0.1)
     metrics.refused(400)
     metrics.passed("small", "/v1/embeddings", status=200, usage=Usage(10, 0), cost=0.1)
+    tally = Tally(metrics.registry)
+    tally.dropped("full")
+    tally.written([Feedback("1", "chatcmpl-1", 0.0)])
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]
