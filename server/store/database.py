@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -63,6 +64,7 @@ class Database:
         Raises StoreDown."""
         async with self._preparing:
             if not self._prepared:
+                await asyncio.to_thread(import_module, "alembic.command")  # an eighth of a second
                 async with self.writing() as connection:
                     await connection.run_sync(migrated)
                 self._prepared = True

@@ -52,9 +52,8 @@ async def decision_of(given: str, database: Database, journal: Path) -> Decision
 
 def records_with(journal: Path, ids: Iterable[str]) -> list[Record]:
     """The journal's records in which one of these ids stands, each once."""
-    lines = {line for one in ids for line in lines_with(b'"%s"' % one.encode(), journal)}
     records = []
-    for line in lines:
+    for line in lines_with([b'"%s"' % one.encode() for one in ids], journal):
         with contextlib.suppress(BadLine):
             records.append(record_of(line))
     return records

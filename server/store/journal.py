@@ -6,7 +6,7 @@ ended processes left behind. Knows nothing of what the lines say.
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -119,11 +119,15 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def lines_with(word: bytes, folder: Path) -> Iterator[bytes]:
-    """The lines of a journal, of all processes, in which the word stands. It reads files: not for the event loop."""
+def lines_with(words: Sequence[bytes], folder: Path) -> list[bytes]:
+    """The lines of a journal, of all processes, in which one of these words stands, each once. It reads files: not for
+    the event loop."""
+    found: dict[bytes, None] = {}
     for path in segments_in(folder):
         with contextlib.suppress(FileNotFoundError):
-            yield from lines_in(path.read_bytes(), word)
+            data = path.read_bytes()
+            found |= {line: None for word in words for line in lines_in(data, word)}
+    return list(found)
 
 
 def lines_in(data: bytes, word: bytes) -> Iterator[bytes]:

@@ -35,6 +35,8 @@ async def opened(
     or because the place that nobody chose cannot be written. Raises OSError where a chosen one cannot."""
     home = home_of(settings, state)
     journal = None if home is None else journal_in(home, settings)
+    if home is None and settings.url != "none":
+        log.warning("no decisions are kept: set store.folder, or store.url to none")
     if home is None or journal is None:
         yield None
         return

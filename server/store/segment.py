@@ -11,6 +11,7 @@ from typing import Self
 
 SUFFIX = ".jsonl"
 MODE = 0o600  # texts may be in it
+CLOSED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,12 @@ class Segment:
         self.size = self.drained = 0
 
     def close(self) -> None:
-        """Leave the file to whoever finds it."""
+        """Leave the file to whoever finds it; from now on nothing can be written to it."""
         os.close(self._descriptor)
+        self._descriptor = CLOSED
 
     def remove(self) -> None:
         """The file is drained: it goes."""
         with contextlib.suppress(OSError):
             self.path.unlink()
-        os.close(self._descriptor)
+        self.close()

@@ -32,7 +32,7 @@ class Rules:
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a request ended: by which ids clients know it, at which endpoint it came and when (Unix seconds), the HTTP
-    status, the seconds until its last byte, and until its first one if there was any."""
+    status, the seconds until its last byte, and until its first one if there was any. The rest as in Decision."""
 
     request_id: str
     response_id: str
@@ -41,6 +41,9 @@ class Ending:
     status: int
     seconds: float
     first_byte_s: float | None
+    task: str | None = None
+    propensity: float | None = None
+    artefact: str | None = None
 
 
 class Said:
@@ -76,8 +79,9 @@ class Draft:
     def add(self, pieces: Iterable[Piece]) -> None:
         """More of it."""
         for piece in pieces:
-            if self._tokens[piece.index] < self._most:
-                self._pieces.setdefault(piece.index, []).append(piece)
+            kept = self._pieces.setdefault(piece.index, [])
+            if self._tokens[piece.index] < self._most and len(kept) <= self._most:
+                kept.append(piece)
             else:
                 self._cut.add(piece.index)
             self._tokens[piece.index] += len(piece.tokens)
@@ -177,6 +181,9 @@ class Story:
             score=self._score,
             threshold=cascade.policy.threshold if judged else None,
             failure=outcome.failure.reason if outcome.failure else None,
+            task=ending.task,
+            propensity=ending.propensity,
+            artefact=ending.artefact,
             evidence=tuple(self._evidence()),
             texts=self._texts() if self._rules.texts else None,
         )

@@ -159,6 +159,27 @@ async def test_a_tool_call_is_kept_as_what_was_called(gateway, tmp_path: Path) -
         assert decision["texts"]["answer"] == 'look{"at": "it"}'
 
 
+async def test_a_request_as_deep_as_may_be_is_kept(gateway, tmp_path: Path) -> None:
+    cascade = await keeping(gateway, tmp_path, small=Script("yes"), large=Script("no"), texts=True)
+    deep: Any = {}
+    for _ in range(248):
+        deep = {"a": deep}
+
+    request_id = await ask(cascade.url, {**ASK, "deep": deep})
+    await until(lambda: count(tmp_path) == 1)
+
+    assert (await told(cascade.url, request_id))["texts"]["request"]["deep"] == deep
+
+
+async def test_a_request_that_is_too_large_is_not_kept_and_its_decision_is(gateway, tmp_path: Path) -> None:
+    cascade = await keeping(gateway, tmp_path, small=Script("yes"), large=Script("no"), texts=True)
+    large = [{"role": "user", "content": "x" * 2**18}]
+
+    texts = (await told(cascade.url, await ask(cascade.url, {"model": "auto", "messages": large})))["texts"]
+
+    assert (texts["request"], texts["answer"]) == (None, "yes")
+
+
 async def test_a_single_tier_and_mode_exact_have_no_threshold(gateway, tmp_path: Path) -> None:
     cascade = await keeping(gateway, tmp_path, small=Script("yes"), large=Script("no"))
 

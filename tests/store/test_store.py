@@ -143,6 +143,20 @@ async def test_a_locked_database_blocks_nobody_and_loses_nothing(tmp_path: Path)
     assert found.decision == kept[-1]
 
 
+async def test_a_gateway_ends_while_its_database_is_locked(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(20):
+            async with running_store(tmp_path) as store:
+                store.keeper.keep(decision())
+        assert not is_drained(tmp_path)
+        other.execute("COMMIT")
+
+    async with running_store(tmp_path):
+        await until(lambda: count(tmp_path) == 1)
+
+
 async def test_who_is_not_in_the_journal_of_a_broken_store_cannot_be_told_of(tmp_path: Path) -> None:
     (tmp_path / "smallfirst.db").write_bytes(b"no database at all" * 100)
 
