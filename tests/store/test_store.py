@@ -62,9 +62,10 @@ async def test_what_is_drained_twice_is_there_once(tmp_path: Path) -> None:
     await store.close()
     (tmp_path / "journal" / "1-killed.jsonl").write_bytes(copy.read_bytes())
 
-    async with running_store(tmp_path):
+    async with running_store(tmp_path) as second:
         await until(lambda: is_drained(tmp_path))
 
+    assert second.dropped("refused") == 0
     assert [count(tmp_path, table) for table in ("decisions", "audits", "feedback")] == [1, 1, 1]
 
 
