@@ -24,6 +24,7 @@ class Trusted:
 
     def __init__(self, trust: Trust, policy: Policy, *, threshold: float | None) -> None:
         self.trust = trust
+        self.identity = trust.identity
         self._exact = replace(policy, mode="exact")
         own = replace(policy, stream=replace(policy.stream, gate=trust.gate))
         self._of_all = judging_of(trust.fit, own, threshold)

@@ -77,7 +77,7 @@ def watch_of(cascade: Cascade, pools: Mapping[str, Pool]) -> Watch:
     histogram = trust.fit.confidences
     return Watch(
         certificate,
-        artefact=trust.identity,
+        artefact=cascade.trusted.identity,
         drift=None if histogram is None else Drift(histogram),
         changed=lambda: trust.changed([pools[tier.name].fingerprints for tier in cascade.tiers]),
     )

@@ -20,6 +20,8 @@ from server.settings.schema import (
     StreamSettings,
     TierSettings,
 )
+from server.settings.store import StoreSettings
+from server.store.home import home_of, state_folder
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -32,13 +34,13 @@ def run_check(config: Path, environment: Mapping[str, str]) -> int:
         complain(wrong.mistakes)
         return WRONG_USE
     console = Console(highlight=False, soft_wrap=True)
-    for line in plan(settings, engines):
+    for line in plan(settings, engines, state_folder(environment)):
         console.print(line, markup=False)
     return 0
 
 
-def plan(settings: Settings, engines: Sequence[Engine]) -> Iterator[str]:
-    """The configuration in sentences."""
+def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> Iterator[str]:
+    """The configuration in sentences; `state` is where a store goes that the configuration names no place for."""
     server = settings.server
     keys = "without keys" if server.auth == "none" else "without keys, to this machine only"
     yield f"gateway at http://{server.host}:{server.port}, {keys}"
@@ -49,6 +51,16 @@ def plan(settings: Settings, engines: Sequence[Engine]) -> Iterator[str]:
         yield f"cascade {name}: {rule(cascade)}"
     if not settings.cascades:
         yield "no cascade: each tier answers to its name"
+    yield f"store: {kept(settings.store, state)}"
+
+
+def kept(store: StoreSettings, state: Path | None) -> str:
+    """What is kept of requests, and where."""
+    home = home_of(store, state)
+    if home is None:
+        return "nothing is kept"
+    days = "for good" if store.keep_days is None else f"for {store.keep_days:g} days"
+    return f"decisions {'and texts' if store.texts else 'without texts'}, {days}, in {home.folder}"
 
 
 def price(tier: TierSettings) -> str:

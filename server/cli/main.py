@@ -65,6 +65,20 @@ def chat(
 
 
 @app.command()
+def explain(
+    decision: Annotated[str, typer.Argument(metavar="ID", help="A response's id, or its x-request-id.")],
+    url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
+    store: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Read the store itself: its folder, or sqlite:///….")
+    ] = None,
+) -> None:
+    """Say why a request went where it went, token by token, and what it would have cost otherwise."""
+    from server.cli.explain import run_explain
+
+    raise typer.Exit(run_explain(decision, url=url, store=store))
+
+
+@app.command()
 def conformance(
     url: Annotated[
         str | None, typer.Argument(metavar="URL", help="The gateway, for example http://127.0.0.1:8080.")

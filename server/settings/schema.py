@@ -27,6 +27,7 @@ from router.scorers import ScorerName
 from router.trust import Trust, trust_of
 from server.settings.section import Section
 from server.settings.speculation import SpeculationSettings, refuse_clash, refuse_missing_drafters
+from server.settings.store import StoreSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -269,6 +270,7 @@ class Settings(Section):
     tiers: Annotated[dict[Name, TierSettings], Field(min_length=1)]
     cascades: Mapping[Name, CascadeSettings] = {}
     server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -17,11 +17,13 @@ class MemoryLedger:
         self._place = 0
         self._placed = deque[Placed](maxlen=MOST)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: Record) -> bool:
         """See Ledger."""
-        if isinstance(record, Audit):
-            self._place += 1
-            self._placed.append(Placed(self._place, record))
+        if not isinstance(record, Audit):
+            return False
+        self._place += 1
+        self._placed.append(Placed(self._place, record))
+        return True
 
     async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
         """See Ledger."""

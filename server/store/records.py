@@ -3,13 +3,16 @@
 Times are Unix seconds, costs are in the currency of the prices, and what is not known is None.
 """
 
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from models.wire import JsonObject
+from pydantic import JsonValue
+
+GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,160}")
 
 Label = Literal["right", "wrong"]
 
@@ -54,7 +57,7 @@ class Texts:
     """What was asked and said; only where the operator keeps texts. `request` is the request as the tiers got it,
     `drafts` has each drafter's by its tier."""
 
-    request: JsonObject | None
+    request: Mapping[str, JsonValue] | None
     answer: str | None
     drafts: Mapping[str, str]
 
@@ -99,6 +102,16 @@ class Decision:
     artefact: str | None = None
     evidence: tuple[Evidence, ...] = ()
     texts: Texts | None = None
+
+
+def is_id(given: str) -> bool:
+    """Whether a decision could be known by this."""
+    return GIVEN_ID.fullmatch(given) is not None
+
+
+def ids_of(decision: Decision) -> tuple[str, str, str]:
+    """All that a request is known by."""
+    return decision.id, decision.request_id, decision.response_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +172,9 @@ class StoreDown(Exception):
 class Ledger(Protocol):
     """Who keeps records."""
 
-    def keep(self, record: Record) -> None:
-        """Write a record to the journal: it is in the store soon, once, also if this process is killed. Raises nothing;
-        what cannot be kept is counted and logged."""
+    def keep(self, record: Record) -> bool:
+        """Write a record to the journal: it is in the store soon, once, also if this process is killed. False where it
+        cannot be kept, which is counted and logged; raises nothing."""
         ...
 
     async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -56,13 +57,18 @@ from router.watch import Watch
 from server.auditing import Auditor, Comparing
 from server.cascades import Overseen, cascade_card
 from server.cli.check import run_check
+from server.doors.feedback import FeedbackRequest
 from server.errors import DEADLINE, INTERNAL, problem_of, status_problem
 from server.headers import decision_headers
 from server.metrics import Metrics
+from server.recall import FULL, UNREADABLE
 from server.settings.reading import read_settings
 from server.settings.schema import Settings
 from server.settings.section import Section
 from server.store.memory import MemoryLedger
+from server.store.records import Decision, Evidence, Feedback, Step, Texts
+from server.store.tally import Tally
+from server.store.telling import Alone, Otherwise
 
 
 def lately_verified(endpoint: Endpoint) -> Replica:
@@ -181,9 +187,19 @@ def test_every_result_of_an_audit_and_every_mover_of_a_threshold_is_documented()
     assert set(words_of(ThresholdBy)) <= quoted(text_of("api.md"))
 
 
+def test_every_key_of_a_decision_is_documented() -> None:
+    keys = {field.name for kind in (Decision, Step, Evidence, Texts, Otherwise, Alone) for field in fields(kind)}
+
+    assert keys | {"otherwise", "feedback", "audits"} <= quoted(text_of("decisions.md"))
+
+
+def test_every_field_of_feedback_is_documented() -> None:
+    assert {bare(row[0]) for row in rows("decisions.md", "Field")} == set(FeedbackRequest.model_fields)
+
+
 def test_every_error_is_documented() -> None:
     failures = (BadReply(""), CapabilityMiss(""), Misconfigured(""), Overloaded(""), TimedOut(""), Unreachable(""))
-    problems = [*map(problem_of, failures), *map(status_problem, (404, 405)), DEADLINE, INTERNAL]
+    problems = [*map(problem_of, failures), *map(status_problem, (404, 405)), DEADLINE, INTERNAL, UNREADABLE, FULL]
 
     documented = {(row[0], bare(row[1]), bare(row[2])) for row in rows("api.md", "Status")}
 
@@ -230,7 +246,7 @@ def test_the_check_of_the_documented_example_prints_what_is_documented(
     page = DOCS / "configuration.md"
     (example,) = filter(is_whole, blocks("yaml", page))
 
-    assert run_check(written(example, tmp_path), {}) == 0
+    assert run_check(written(example, tmp_path), {"HOME": "/home/you"}) == 0
 
     assert capsys.readouterr().out in blocks("text", page)
 
@@ -373,6 +389,9 @@ def metrics_and_labels() -> dict[str, set[str]]:
     metrics.audited("auto", "agreed")
     metrics.audit_cost("auto", "large", 0.1)
     metrics.oversee([overseen()])
+    tally = Tally(metrics.registry)
+    tally.dropped("full")
+    tally.written([Feedback("1", "chatcmpl-1", 0.0)])
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]

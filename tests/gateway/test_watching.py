@@ -194,8 +194,9 @@ class Book:
     kept: list[Record] = field(default_factory=list)
     is_down: bool = False
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: Record) -> bool:
         self.kept.append(record)
+        return True
 
     async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
         if self.is_down:
