@@ -134,6 +134,20 @@ def demo_grade(
     raise typer.Exit(run_grade(weights or WEIGHTS, questions, device))
 
 
+@demo.command("questions")
+def demo_questions(
+    split: Annotated[Literal["train", "threshold", "held-out"], typer.Option(help="Who may see them.")] = "threshold",
+    count: Annotated[int, typer.Option(min=1)] = 1000,
+    seed: Annotated[str | None, typer.Option(help="Draw others than those that the demo is graded on.")] = None,
+) -> None:
+    """Print the demo pair's questions with their answers, as JSONL."""
+    from models.demo.question import Split
+    from server.cli.questions import prompts
+
+    for line in prompts(Split(split), count, seed):
+        typer.echo(line)
+
+
 @gate.command("record")
 def gate_record(
     prompts: Annotated[Path, typer.Argument(help='JSONL: chat requests, or {"prompt": "..."} a line.')],
