@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.answer import Token
+from models.prompt import Prompt
 from router.evidence import evidence_of
 from router.gate import Curve, Gate, log_odds, sigmoid
-from router.lab.recorded import Recorded
+from router.lab.outcomes import Recorded
 from router.policy import Keep, Policy, judge
 
 FEWEST = 50
@@ -36,15 +37,18 @@ class Fit:
     opened_and_rejected: int
 
 
-def seen_of(recorded: Iterable[Recorded], policy: Policy) -> list[Seen]:
-    """The drafts that a gate may meet: one free answer with evidence."""
+def seen_of(recorded: Iterable[Recorded], policy: Policy, drafter: str) -> list[Seen]:
+    """The drafts of that tier that a gate may meet: one free answer with evidence. Raises BadRecord."""
     seen = []
     for one in recorded:
-        if len(one.draft.choices) != 1 or one.prompt.constrains:
+        output = one.outputs.get(drafter)
+        draft = None if output is None else output.draft()
+        prompt = Prompt(one.request or {}, one.id)
+        if draft is None or len(draft.choices) != 1 or prompt.constrains:
             continue
-        evidence = evidence_of(one.draft.choices[0], one.prompt)
+        evidence = evidence_of(draft.choices[0], prompt)
         if not isinstance(evidence, str):
-            accepted = isinstance(judge(one.draft, one.prompt, policy).verdict, Keep)
+            accepted = isinstance(judge(draft, prompt, policy).verdict, Keep)
             seen.append(Seen(evidence, accepted))
     return seen
 

@@ -1,6 +1,5 @@
-"""`smallfirst gate`: record a drafter's answers, and fit the gate that lets its streams open."""
+"""`smallfirst gate`: fit the gate that lets a drafter's streams open."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,26 +8,11 @@ from rich.table import Table
 
 from router.gate import Gate, written
 from router.lab.gate_fitting import Fit, Seen, fit_gate, fits_of, seen_of
-from router.lab.recorded import BadRecord, read_recorded
-from router.lab.recording import BadPrompts, CannotRecord, record, unanswered
+from router.lab.outcomes import BadRecord, read_outcomes
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
 from server.settings.reading import SettingsError, read_settings_to_fit
 from server.settings.schema import CascadeSettings, Settings
-
-
-def run_record(prompts: Path, answers: Path, *, url: str, model: str, at_once: int) -> int:
-    """Ask for each prompt that is not answered yet; 1 where some could not be."""
-    try:
-        requests = unanswered(prompts, answers)
-        with answers.open("ab", buffering=0) as file:
-            failed = asyncio.run(record(requests, file.write, url=url, model=model, at_once=at_once))
-    except (BadPrompts, CannotRecord, OSError) as wrong:
-        complain([str(wrong)])
-        return WRONG_USE
-    if failed:
-        complain([f"{failed} prompts got no answer: the same command asks for them again"])
-    return 1 if failed else 0
 
 
 def run_fit(
@@ -39,7 +23,7 @@ def run_fit(
         settings = read_settings_to_fit(config, environment)
         chosen = chosen_cascade(settings, cascade)
         policy = policy_of(chosen)
-        seen = seen_of(read_recorded(answers), policy)
+        seen = seen_of(read_outcomes(answers), policy, chosen.tiers[0])
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -48,7 +32,9 @@ def run_fit(
         return WRONG_USE
     gate = fit_gate(seen, policy, sizes, model=settings.tiers[chosen.tiers[0]].model)
     if not gate.curves:
-        complain([f"{len(seen)} answers with evidence are too few, or all of them are accepted, or none is"])
+        complain(
+            [f"{len(seen)} answers of {chosen.tiers[0]!r} with evidence are too few, or all are accepted, or none is"]
+        )
         return 1
     try:
         out.write_bytes(written(gate))

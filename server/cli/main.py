@@ -140,7 +140,7 @@ def demo_questions(
     count: Annotated[int, typer.Option(min=1)] = 1000,
     seed: Annotated[str | None, typer.Option(help="Draw others than those that the demo is graded on.")] = None,
 ) -> None:
-    """Print the demo pair's questions with their answers, as JSONL."""
+    """Print the demo pair's questions with their answers, as prompts for `smallfirst record`."""
     from models.demo.question import Split
     from server.cli.questions import prompts
 
@@ -148,24 +148,56 @@ def demo_questions(
         typer.echo(line)
 
 
-@gate.command("record")
-def gate_record(
-    prompts: Annotated[Path, typer.Argument(help='JSONL: chat requests, or {"prompt": "..."} a line.')],
-    answers: Annotated[Path, typer.Argument(help="JSONL to append to; answered prompts are not asked again.")],
-    url: Annotated[str, typer.Option(help="A gateway, or the drafter's server itself.")] = "http://127.0.0.1:8080",
-    model: Annotated[str, typer.Option(help="The drafter: a tier's name at a gateway.")] = "small",
-    at_once: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+@app.command()
+def record(
+    prompts: Annotated[Path, typer.Argument(metavar="PROMPTS", help="JSONL, see docs/recorded.md.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL; what it holds already is not asked again.")],
+    url: Annotated[str, typer.Option(help="A running gateway, whose tiers are asked.")] = "http://127.0.0.1:8080",
+    config: Annotated[
+        Path | None, typer.Option(help="Ask the servers of this configuration instead, at its tiers' `urls`.")
+    ] = None,
+    cascade: Annotated[
+        str | None, typer.Option(help="The cascade whose tiers are asked, where there are several.")
+    ] = None,
+    tiers: Annotated[str | None, typer.Option(help="The tiers, with commas between them; the final one last.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Questions that a tier answers at a time.")] = 8,
+    temperature: Annotated[float | None, typer.Option(min=0, help="For requests that name none.")] = None,
+    grader: Annotated[str | None, typer.Option(help="Grades questions that name no grader of their own.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="The gateway's key.")] = None,
 ) -> None:
-    """Ask a drafter for answers with log-probabilities, and keep them."""
-    from server.cli.gate import run_record
+    """Put questions to every tier, and keep the answers with log-probabilities, time, tokens and cost."""
+    from server.cli.record import Wanted, run_record
+    from server.cli.recorded_tiers import Choice, Gateway
 
-    raise typer.Exit(run_record(prompts, answers, url=url, model=model, at_once=at_once))
+    names = [name.strip() for name in (tiers or "").split(",") if name.strip()]
+    wanted = Wanted(prompts, out, Choice(names, cascade), at_once, temperature, grader)
+    raise typer.Exit(run_record(wanted, config or Gateway(url, api_key), os.environ))
+
+
+@app.command()
+def grade(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded questions.")],
+    grader: Annotated[
+        str | None,
+        typer.Option(
+            help="exact, numeric, choice, json, regex:PATTERN, agreement[:GRADER], command:LINE, judge:MODEL@URL, or"
+            " an installed one's name."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Another file for the result than FILE itself.")] = None,
+    final: Annotated[str | None, typer.Option(help="The final tier, where questions have more than two.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 8,
+) -> None:
+    """Tell which recorded answers are right."""
+    from server.cli.grade import Wanted, run_grade
+
+    raise typer.Exit(run_grade(Wanted(file, (out or file).resolve(), grader, final, at_once), os.environ))
 
 
 @gate.command("fit")
 def gate_fit(
     config: ConfigFile,
-    answers: Annotated[Path, typer.Argument(help="What `gate record` kept.")],
+    answers: Annotated[Path, typer.Argument(help="What `smallfirst record` kept.")],
     out: Annotated[Path, typer.Argument(help="The gate's file, for `stream: {gate: ...}`.")],
     cascade: Annotated[str | None, typer.Option(help="Which one, where CONFIG has several.")] = None,
     sizes: Annotated[str, typer.Option(help="Numbers of first tokens.")] = "8,16,24,32,48,64,96,128",

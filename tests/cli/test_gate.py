@@ -1,11 +1,10 @@
-"""`smallfirst gate`: recording answers and fitting a gate, as an operator does it."""
+"""`smallfirst gate`: fitting a gate to recorded answers, as an operator does it."""
 
 import json
 from pathlib import Path
 
 import pytest
 from cli.test_commands import run
-from fakes.scripted import Script
 
 CONFIG = """
 tiers:
@@ -30,32 +29,21 @@ def reply(*ps: float) -> dict[str, object]:
     return {"choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": {"content": tokens}}]}
 
 
+def answered(question: str, said: dict[str, object]) -> dict[str, object]:
+    """A recorded question."""
+    request = {"messages": [{"role": "user", "content": question}]}
+    return {"id": question, "request": request, "outputs": {"small": {"model": "scripted", "reply": said}}}
+
+
 def recorded(folder: Path, count: int = 200) -> Path:
     """Answers of which every other one gets worse, and every fourth recovers."""
     file = folder / "answers.jsonl"
     lines = []
     for place in range(count):
         ps = [0.95 - 0.1 * (place % 2)] * 4 + [0.95 if place % 4 < 2 else 0.5] * 8
-        request = {"messages": [{"role": "user", "content": str(place)}]}
-        lines.append(json.dumps({"request": request, "reply": reply(*ps)}))
+        lines.append(json.dumps(answered(str(place), reply(*ps))))
     file.write_text("\n".join(lines) + "\n")
     return file
-
-
-async def test_answers_are_recorded_once_and_a_second_run_goes_on(gateway, tmp_path: Path) -> None:
-    cascade = await gateway(small=Script("yes it is"), large=Script())
-    prompts, answers = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
-    prompts.write_text('{"prompt": "one?"}\n\n{"messages": [{"role": "user", "content": "two?"}], "temperature": 0}\n')
-
-    first = await run("gate", "record", str(prompts), str(answers), "--url", cascade.url)
-    prompts.write_text(prompts.read_text() + '{"prompt": "three?"}\n')
-    second = await run("gate", "record", str(prompts), str(answers), "--url", cascade.url)
-
-    assert (first[0], second[0]) == (0, 0)
-    assert len(cascade.small.seen) == 3
-    lines = [json.loads(line) for line in answers.read_text().splitlines()]
-    assert sorted(line["request"]["messages"][0]["content"] for line in lines) == ["one?", "three?", "two?"]
-    assert all(line["reply"]["choices"][0]["logprobs"]["content"] for line in lines)
 
 
 async def test_a_fitted_gate_is_taken_by_the_configuration_that_it_was_fitted_for(tmp_path: Path) -> None:
@@ -106,13 +94,11 @@ async def test_a_gate_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "code", "mistake"),
     [
-        (("record", "gone.jsonl", "a.jsonl"), 2, "No such file"),
-        (("record", "bad.jsonl", "a.jsonl"), 2, "bad.jsonl, line 1: no JSON"),
-        (("record", "odd.jsonl", "a.jsonl"), 2, 'neither "messages" nor a "prompt" alone'),
-        (("record", "good.jsonl", "a.jsonl", "--url", "http://127.0.0.1:1"), 2, "nobody answers at http://127.0.0.1:1"),
         (("fit", "pair.yaml", "gone.jsonl", "g.json"), 2, "No such file"),
-        (("fit", "pair.yaml", "odd.jsonl", "g.json"), 2, "line 1: no recorded answer"),
-        (("fit", "pair.yaml", "few.jsonl", "g.json"), 1, "1 answers with evidence are too few"),
+        (("fit", "pair.yaml", "odd.jsonl", "g.json"), 2, "line 1: no recorded question"),
+        (("fit", "pair.yaml", "sick.jsonl", "g.json"), 2, "a recorded reply is no chat completion"),
+        (("fit", "pair.yaml", "few.jsonl", "g.json"), 1, "1 answers of 'small' with evidence are too few"),
+        (("fit", "pair.yaml", "others.jsonl", "g.json"), 1, "0 answers of 'small' with evidence are too few"),
         (("fit", "pair.yaml", "few.jsonl", "g.json", "--sizes", "a,b"), 2, "numbers with commas"),
         (("fit", "pair.yaml", "few.jsonl", "g.json", "--cascade", "otto"), 2, "there are: auto"),
     ],
@@ -121,9 +107,10 @@ async def test_what_cannot_be_done_is_told_in_one_line(
     tmp_path: Path, arguments: tuple[str, ...], code: int, mistake: str
 ) -> None:
     written(tmp_path)
-    for name, text in {"bad": "{", "odd": '{"text": 1}', "good": '{"prompt": "?"}',
-                       "few": json.dumps({"request": {}, "reply": reply(0.9, 0.9)})}.items():  # fmt: skip
-        (tmp_path / f"{name}.jsonl").write_text(text + "\n")
+    others = {"id": "1", "outputs": {"large": {"model": "other", "reply": reply(0.9)}, "small": {"model": "scripted"}}}
+    for name, line in {"odd": {"text": 1}, "few": answered("?", reply(0.9, 0.9)), "sick": answered("?", {"choices": 3}),
+                       "others": others}.items():  # fmt: skip
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
     paths = [str(tmp_path / part) if "." in part and "//" not in part else part for part in arguments]
 
     done, _, error = await run("gate", *paths, COLUMNS="200")
@@ -131,16 +118,3 @@ async def test_what_cannot_be_done_is_told_in_one_line(
     assert done == code
     assert mistake in error
     assert "Traceback" not in error
-
-
-async def test_a_server_that_refuses_ends_the_recording_with_its_words(gateway, tmp_path: Path) -> None:
-    cascade = await gateway(small=Script(), large=Script())
-    prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text('{"prompt": "one?"}\n')
-
-    code, _, error = await run(
-        "gate", "record", str(prompts), str(tmp_path / "a.jsonl"), "--url", cascade.url, "--model", "otto"
-    )
-
-    assert code == 2
-    assert "answered 404" in error
