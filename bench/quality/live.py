@@ -173,7 +173,7 @@ async def run(folder: Path, vllm: Path, recorded: int, questions: int) -> dict[s
     prompts, answers, artefact = folder / "questions.jsonl", folder / "recorded.jsonl", folder / "trust.json"
     await smallfirst("demo", "questions", "--split", "threshold", "--count", recorded, into=prompts)
     async with up(plain, port) as url:
-        await smallfirst("record", plain, prompts, answers, "--url", url, "--grader", "exact")
+        await smallfirst("record", prompts, answers, "--url", url, "--grader", "exact", "--temperature", 0)
     await smallfirst("tune", plain, answers, artefact, "--epsilon", EPSILON, "--delta", DELTA)
     async with up(certified, port) as url:
         found = await fresh(url, questions)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.calibration import Calibration
+from router.certificate import Loss
 from router.drift import histogram_of
 from router.events import CheckReason
 from router.features import features_of
@@ -52,7 +53,8 @@ class Promise:
 class Wanted:
     """What an operator wants of the artefact. `scorer`: one of the fixed ones, or None for a fitted one; `features`
     are what that reads. `target` chooses the threshold of mode `threshold`, or `threshold` is it; with neither it is
-    the certified one. `certify_share` of the questions are kept for the certificate."""
+    the certified one. `certify_share` of the questions are kept for the certificate of `loss`; `audit_grader` tells
+    whether a draft and the final tier's answer agree."""
 
     scorer: ScorerName | None
     features: tuple[str, ...]
@@ -63,6 +65,8 @@ class Wanted:
     certify_share: float
     by_task: bool
     gate_sizes: tuple[int, ...]
+    loss: Loss
+    audit_grader: str
     seed: int
 
 
@@ -159,9 +163,10 @@ def certification_of(
         return None
     promise, today = wanted.promise, datetime.now(UTC).date()
     purpose = sha256(repr((of, wanted, [example.id for example in fitting])).encode()).hexdigest()
+    grader = wanted.audit_grader if wanted.loss == "disagreement" else of.grader
     try:
         delta = delta_of_cluster(promise.delta, clusters)
-        promised = Promised("regret", of.grader, promise.epsilon, delta, promise.max_age_days)
+        promised = Promised(wanted.loss, grader, promise.epsilon, delta, promise.max_age_days)
         split = claim_split(ledger, [example.id for example in certifying], purpose=purpose, on=today)
     except CannotCertify as wrong:
         raise CannotTune(f"no certificate: {wrong}") from wrong
@@ -243,10 +248,11 @@ def mapped(calibration: Calibration, confidences: Floats) -> Floats:
 def certified(fit: Fit, seen: Measured, certifying: Sequence[Example], certification: Certification) -> Fit:
     """The fit with a certificate, or with why there is none. Raises CannotTune."""
     drawn = measured(certifying, fit.judging)
+    lost = np.array([example.loss(certification.promised.loss) for example in certifying])
     judged = drawn.confidence >= 0
     try:
         grid = grid_of(seen.confidence[seen.confidence >= 0])
-        tried = tried_at(grid, drawn.confidence[judged], drawn.regret[judged])
+        tried = tried_at(grid, drawn.confidence[judged], lost[judged])
     except CannotCertify as wrong:
         raise CannotTune(f"no certificate: {wrong}") from wrong
     of_all = replace(tried, questions=len(certifying))

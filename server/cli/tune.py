@@ -12,6 +12,7 @@ from rich.table import Table
 
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
+from router.graders import UnknownGrader, grader_of
 from router.lab.examples import Example, Unusable, examples_of
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.splits import BadLedger
@@ -36,21 +37,21 @@ class Files:
     out: Path
 
 
-def run_tune(files: Files, wanted: Wanted, *, cascade: str | None, grader: str, environment: Mapping[str, str]) -> int:
+def run_tune(files: Files, wanted: Wanted, *, cascade: str | None, environment: Mapping[str, str]) -> int:
     """Write the artefact; 1 where the questions do not do, 2 where a file or option is wrong."""
     try:
         settings = read_settings_to_tune(files.config, environment)
         chosen = chosen_cascade(settings, cascade)
         prints = Prints()
         recorded = prints.noted(read_outcomes(files.recorded))
-        examples, unusable = examples_of(recorded, chosen.tiers, policy_of(chosen))
-        of = what_of(settings, chosen, prints, files.recorded, grader)
+        examples, unusable = examples_of(recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader))
+        of = what_of(settings, chosen, prints, files.recorded)
         tuned = tune(examples, of, wanted, files.out.with_suffix(".splits.json"))
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
-    except (BadRecord, BadLedger, OSError) as wrong:
+    except (BadRecord, BadLedger, UnknownGrader, OSError) as wrong:
         complain([str(wrong)])
         return WRONG_USE
     except CannotTune as wrong:
@@ -124,15 +125,22 @@ class Prints:
     def __init__(self) -> None:
         self._models: defaultdict[str, set[str]] = defaultdict(set)
         self._fingerprints: defaultdict[str, set[str]] = defaultdict(set)
+        self._graders: set[str] = set()
 
     def noted(self, recorded: Iterable[Recorded]) -> Iterator[Recorded]:
         """The questions as they are."""
         for one in recorded:
+            self._graders.add(one.graded_by or "unnamed")
             for tier, output in one.outputs.items():
                 self._models[tier].add(output.model)
                 if output.fingerprint is not None:
                     self._fingerprints[tier].add(output.fingerprint)
             yield one
+
+    @property
+    def grader(self) -> str:
+        """What told which answers are right."""
+        return " and ".join(sorted(self._graders))
 
     def of(self, tier: str, model: str) -> TierPrint:
         """The one model of that name. Raises BadRecord where it is another, or several."""
@@ -146,7 +154,7 @@ class Prints:
         return TierPrint(model=model, fingerprint=next(iter(fingerprints), None))
 
 
-def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path, grader: str) -> Of:
+def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path) -> Of:
     """What the questions are of. Raises BadRecord where several models answered under one name."""
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()
@@ -154,7 +162,7 @@ def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: 
         tiers=tuple(prints.of(name, settings.tiers[name].model) for name in cascade.tiers),
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
-        grader=grader,
+        grader=prints.grader,
         recorded=digest,
     )
 
@@ -191,9 +199,9 @@ def fit_lines(name: str, fit: Fit) -> Iterator[str]:
     certificate = fit.certificate
     if certificate is not None:
         yield (
-            f"  certified: regret <= {certificate.epsilon:g} with probability {1 - certificate.delta:g}, at threshold"
-            f" {certificate.threshold:g}: {certificate.losses} regrets and {certificate.accepted} accepted drafts among"
-            f" {certificate.questions} questions; until {certificate.expires_on}"
+            f"  certified: {certificate.loss} <= {certificate.epsilon:g} with probability {1 - certificate.delta:g},"
+            f" at threshold {certificate.threshold:g}: {certificate.losses} losses and {certificate.accepted} accepted"
+            f" drafts among {certificate.questions} questions; until {certificate.expires_on}"
         )
     if fit.infeasible is not None:
         yield f"  infeasible: {fit.infeasible}"

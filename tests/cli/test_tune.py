@@ -31,12 +31,12 @@ async def tuned(folder: Path, *options: str, recorded: str = "recorded.jsonl") -
 
 
 async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
-    code, said, error = await tuned(folder, "--epsilon", "0.05", "--grader", "exact")
+    code, said, error = await tuned(folder, "--epsilon", "0.05")
 
     assert (code, error) == (0, "")
     assert "certified: regret <= 0.05 with probability 0.9" in said
     assert "1200 graded questions, of which 1200 drafts can be scored" in said
-    assert json.loads((folder / "trust.json").read_text())["grader"] == "exact"
+    assert json.loads((folder / "trust.json").read_text())["grader"] == "unnamed"
     code, plan, error = await run("check", str(folder / "pair.yaml"), COLUMNS="200")
     assert (code, error) == (0, "")
     assert "small if fitted confidence >= 0." in plan
@@ -85,6 +85,7 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
         (("--gate-sizes", "a,b"), 2, "numbers with commas between them are wanted"),
         (("--gate-sizes", "0"), 2, "a gate has one token at least"),
         (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
+        (("--audit-grader", "vibes"), 2, "vibes"),
         (("--epsilon", "0.0001"), 0, ""),
     ],
 )

@@ -9,6 +9,7 @@ from fakes.recordings import recorded
 from fakes.trusting import CHECKS
 
 from router.fitted import Logistic
+from router.graders import grader_of
 from router.lab.examples import Example, examples_of
 from router.lab.outcomes import BadRecord, Recorded
 from router.lab.targets import Target, effect_of
@@ -19,17 +20,19 @@ from router.trust import TierPrint, trust_of, trust_written
 
 POLICY = Policy("exact", SCORERS["mean-logprob"], 1.0, CHECKS, "escalate")
 OF = Of((TierPrint(model="s"), TierPrint(model="l")), CHECKS, "escalate", "exact", "ab")
+EXACT = grader_of("exact")
 PROMISE = Promise(0.05, 0.1, 30)
 WANTED = Wanted(
     scorer=None, features=("mean-logprob", "min-probability", "margin", "log-tokens"), confidence_of="right",
     target=None, threshold=None, promise=PROMISE,
-    certify_share=0.5, by_task=False, gate_sizes=(4, 8), seed=1,
+    certify_share=0.5, by_task=False, gate_sizes=(4, 8), loss="regret", audit_grader="exact",
+    seed=1,
 )  # fmt: skip
 
 
 def examples(found: Sequence[Recorded]) -> list[Example]:
     """As the cascade's policy meets them."""
-    return examples_of(found, ("small", "large"), POLICY)[0]
+    return examples_of(found, ("small", "large"), POLICY, EXACT)[0]
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,19 @@ def test_the_same_questions_certify_another_policy_at_half_the_delta(questions: 
         deltas.append((certificate.delta, certificate.use))
 
     assert deltas == [(0.1, 1), (0.1, 1), (0.05, 2)]
+
+
+def test_disagreement_is_certified_by_the_grader_that_audits_use(tmp_path: Path) -> None:
+    texts = [one.model_copy(update={"outputs": {
+        "small": one.outputs["small"].model_copy(update={"text": f"{5 - bool(one.outputs['small'].correct)} eggs"}),
+        "large": one.outputs["large"].model_copy(update={"text": "It is 4."})}}) for one in recorded(1500)]  # fmt: skip
+    found = examples_of(texts, ("small", "large"), POLICY, grader_of("numeric"))[0]
+
+    fit = tune(found, OF, replace(WANTED, loss="disagreement", audit_grader="numeric"), tmp_path / "s.json").trust.fit
+
+    assert fit.certificate is not None
+    assert (fit.certificate.loss, fit.certificate.grader) == ("disagreement", "numeric")
+    assert fit.certificate.accepted > 300
 
 
 def test_infeasible_is_said_and_keeps_mode_threshold(questions: list[Example], tmp_path: Path) -> None:
@@ -159,12 +175,12 @@ def test_what_cannot_be_learned_from_is_counted_and_a_missing_tier_named() -> No
     found = [one.model_copy(update={"outputs": {**one.outputs, "large": ungraded}}),
              two.model_copy(update={"outputs": {**two.outputs, "small": silent}})]  # fmt: skip
 
-    usable, unusable = examples_of(found, ("small", "large"), POLICY)
+    usable, unusable = examples_of(found, ("small", "large"), POLICY, EXACT)
 
     assert usable == []
     assert (unusable.ungraded, unusable.without_reply) == (1, 1)
     with pytest.raises(BadRecord, match="no answer of tier 'huge'"):
-        examples_of([one], ("small", "huge"), POLICY)
+        examples_of([one], ("small", "huge"), POLICY, EXACT)
 
 
 @pytest.mark.parametrize(
