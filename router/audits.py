@@ -1,7 +1,6 @@
 """Which accepted drafts are audited, with which propensity, and what of it is folded: decisions alone. Knows no clock
 but the one it is given, and asks no model."""
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Generic, Literal, TypeVar
 
-from models.answer import Choice, Draft
 from models.prompt import Prompt
 
 AuditResult = Literal["agreed", "disagreed", "undecided", "failed", "dropped"]
@@ -146,25 +144,3 @@ def to_audit(prompt: Prompt) -> Prompt:
     """The same question, to be answered in one piece, by its own id."""
     fields = {name: value for name, value in prompt.fields.items() if name not in ("stream", "stream_options")}
     return Prompt(fields, f"{prompt.request_id}-audit", form=prompt.form)
-
-
-def said(draft: Draft) -> str:
-    """What an answer comes to, as graders read it: its text, or its tool calls as JSON, their keys in order."""
-    return "\n".join(map(of_choice, draft.choices))
-
-
-def of_choice(choice: Choice) -> str:
-    """One answer's."""
-    if not choice.tool_calls:
-        return choice.text
-    calls = [{"name": call.name, "arguments": read(call.arguments)} for call in choice.tool_calls]
-    return json.dumps(calls, sort_keys=True, ensure_ascii=False)
-
-
-def read(arguments: str) -> object:
-    """A call's arguments as JSON, or as they stand where they are none."""
-    try:
-        parsed: object = json.loads(arguments)
-    except (ValueError, RecursionError):
-        return arguments
-    return parsed

@@ -165,12 +165,13 @@ def same_answer(one: str, other: str, grader: Grader) -> bool | None:
 
 
 def said_in(choice: Choice) -> str:
-    """What a grader reads of an answer: its text, and the calls of tools as JSON: one as an object, several as a
-    list."""
+    """What a grader reads of an answer: its text, and the calls of tools as JSON, keys in order: one as an object,
+    several as a list."""
     if not choice.tool_calls:
         return choice.text
     calls = [called(call) for call in choice.tool_calls]
-    return f"{choice.text}\n{json.dumps(calls[0] if len(calls) == 1 else calls)}".lstrip()
+    as_json = json.dumps(calls[0] if len(calls) == 1 else calls, sort_keys=True, ensure_ascii=False)
+    return f"{choice.text}\n{as_json}".lstrip()
 
 
 def called(call: ToolCall) -> Json:

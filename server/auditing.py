@@ -17,10 +17,11 @@ from models.answer import Delta, Draft, draft_of
 from models.errors import ModelError
 from models.prompt import Prompt
 from router.alarm import Stretch
-from router.audits import AuditResult, Entry, Sampling, Tally, can_be_audited, said, to_audit
+from router.audits import AuditResult, Entry, Sampling, Tally, can_be_audited, to_audit
 from router.cascade import Cascade
 from router.drafting import length_of, whole
 from router.events import Called, Event
+from router.graders import said_in
 from router.outcome import Outcome
 from router.policy import Policy
 from router.watch import Watch
@@ -213,7 +214,7 @@ class Auditor:
         except (ModelError, TimeoutError):
             return "failed", None
         deltas = [part for part in parts if isinstance(part, Delta)]
-        right = await asyncio.to_thread(self.comparing.grade, said(job.draft), said(draft_of(deltas)))
+        right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(deltas)))
         self.cascade.ratio.learn_audited(drafted=job.tokens, written=length_of(deltas))
         audit = Audit(
             id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
@@ -261,6 +262,11 @@ class Auditor:
             self._state = standing.state
             log.warning("certificate stands otherwise", cascade=self.cascade.name, state=standing.state,
                         why=standing.why)  # fmt: skip
+
+
+def text_of(draft: Draft) -> str:
+    """What graders read of it."""
+    return "\n".join(map(said_in, draft.choices))
 
 
 RESULTS: Mapping[bool | None, AuditResult] = {True: "agreed", False: "disagreed", None: "undecided"}

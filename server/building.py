@@ -1,6 +1,6 @@
 """From settings to the running things: pools, tiers and cascades."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -16,6 +16,7 @@ from router.cascade import Cascade
 from router.drift import Drift
 from router.failover import Failover
 from router.gate import StreamRules
+from router.graders import grader_of, same_answer
 from router.money import LengthRatio, Price
 from router.policy import Policy
 from router.scorers import SCORERS, ScorerName
@@ -94,19 +95,17 @@ def auditor_of(
         cascade,
         served.watches[name],
         sampling=None if rules is None else Sampling(AuditRules(*rules), draw=draw),
-        comparing=Comparing(audits.grader, GRADERS[audits.grader]),
+        comparing=comparing_by(audits.grader),
         has_room=lambda: final.pressure == 0,
         ledger=ledger,
         counting=counting,
     )
 
 
-def are_equal(text: str, reference: str) -> bool | None:
-    """Whether two texts are the same, surrounding space aside."""
-    return text.strip() == reference.strip()
-
-
-GRADERS: Mapping[str, Callable[[str, str], bool | None]] = {"exact": are_equal}
+def comparing_by(name: str) -> Comparing:
+    """Whether a draft and the final tier's answer say the same, by the grader of that name."""
+    grader = grader_of(name)
+    return Comparing(name, lambda draft, answer: same_answer(draft, answer, grader))
 
 
 def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:

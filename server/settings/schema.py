@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -22,6 +23,7 @@ from models.prompt import Modality
 from models.resuming import OnBrokenStream
 from router.events import CheckReason, Mode
 from router.gate import OnDoubt
+from router.graders import grader_of
 from router.policy import OnMissingEvidence
 from router.scorers import ScorerName
 from router.trust import Trust, trust_of
@@ -170,13 +172,19 @@ class BudgetSettings(Section):
         return self
 
 
+def refuse_unknown_grader(name: str) -> str:
+    """The name, where there is such a grader. Raises ValueError."""
+    grader_of(name)
+    return name
+
+
 class AuditSettings(Section):
     """How many accepted drafts are compared with what the final tier would have said; none until both `rate` and
     `spend_per_day` are set."""
 
     rate: Annotated[float, Field(gt=0, le=1)] | None = None
     spend_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    grader: Literal["exact"] = "exact"
+    grader: Annotated[str, AfterValidator(refuse_unknown_grader)] = "exact"
     at_once: Annotated[int, Field(ge=1, le=64)] = 2
 
 

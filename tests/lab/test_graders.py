@@ -293,9 +293,9 @@ def test_a_grader_that_a_package_offers_is_taken_as_class_or_as_object() -> None
     [
         (Choice("yes", "", "", (), (), "stop"), "yes"),
         (Choice("", "", "", (ToolCall("find", '{"x": 1}'),), (), "tool_calls"),
-         '{"name": "find", "arguments": {"x": 1}}'),
+         '{"arguments": {"x": 1}, "name": "find"}'),
         (Choice("Let me see.", "", "", (ToolCall("a", "{"), ToolCall("b", "null")), (), "tool_calls"),
-         'Let me see.\n[{"name": "a", "arguments": "{"}, {"name": "b", "arguments": "null"}]'),
+         'Let me see.\n[{"arguments": "{", "name": "a"}, {"arguments": "null", "name": "b"}]'),
     ],
 )  # fmt: skip
 def test_calls_of_tools_are_read_as_json(choice: Choice, said: str) -> None:

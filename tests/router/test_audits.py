@@ -7,10 +7,9 @@ from random import Random
 
 import pytest
 
-from models.answer import Choice, Draft, ToolCall
 from models.prompt import Prompt
 from router.alarm import Stretch, folded
-from router.audits import DAY_S, LOST_AT_START, AuditRules, Sampling, Tally, can_be_audited, said, to_audit
+from router.audits import DAY_S, LOST_AT_START, AuditRules, Sampling, Tally, can_be_audited, to_audit
 
 EPSILON = 0.1
 
@@ -163,12 +162,3 @@ def test_the_same_question_is_asked_in_one_piece() -> None:
 def test_several_choices_cannot_be_compared() -> None:
     assert can_be_audited(Prompt({"messages": []}, "id"))
     assert not can_be_audited(Prompt({"messages": [], "n": 2}, "id"))
-
-
-def test_tool_calls_are_read_as_json_with_their_keys_in_order() -> None:
-    def calling(arguments: str) -> Draft:
-        return Draft((Choice("", "", "", (ToolCall("look", arguments),), (), "tool_calls"),))
-
-    assert said(calling('{"b": 1, "a": [2]}')) == said(calling('{"a":[2],"b":1}')) != said(calling('{"a":[2],"b":2}'))
-    assert said(calling("{")) == said(calling("{")) != said(calling(""))
-    assert said(Draft((Choice(" yes", "why", "", (), (), "stop"),))) == " yes"
