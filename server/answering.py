@@ -171,16 +171,21 @@ class Answer(Response):
             self._story.answered(delta.pieces)
 
     def _keep(self) -> None:
-        """Hand the decision over, once."""
+        """Hand the decision over, once; the answer does not suffer where that fails."""
         story, self._story = self._story, None
         if story is None or self._keeping is None:
             return
+        try:
+            self._keeping.keeper.keep(story.decision(self._outcome, self._ending()))
+        except Exception:
+            log.exception("decision not kept", request_id=self._order.asked.prompt.request_id)
+
+    def _ending(self) -> Ending:
         asked, ended_s = self._order.asked, time.perf_counter() - self._order.began_s
-        ending = Ending(
+        return Ending(
             asked.prompt.request_id, asked.writer.id, self._order.door.path, time.time() - ended_s,
             status=self._ended_with, seconds=ended_s, first_byte_s=self._first_byte_s,
         )  # fmt: skip
-        self._keeping.keeper.keep(story.decision(self._outcome, ending))
 
     @property
     def _ended_with(self) -> int:
