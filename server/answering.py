@@ -177,20 +177,25 @@ class Answer(Response):
             self._order.ticket.answered(delta)
 
     def _keep(self) -> None:
-        """Hand the decision over, once."""
+        """Hand the decision over, once; the answer does not suffer where that fails."""
         story, self._story = self._story, None
         if story is None or self._keeping is None:
             return
+        try:
+            self._keeping.keeper.keep(story.decision(self._outcome, self._ending()))
+        except Exception:
+            log.exception("decision not kept", request_id=self._order.asked.prompt.request_id)
+
+    def _ending(self) -> Ending:
         order, ended_s = self._order, time.perf_counter() - self._order.began_s
         trusted, ticket = order.cascade.trusted, order.ticket
-        ending = Ending(
+        return Ending(
             order.asked.prompt.request_id, order.asked.writer.id, order.door.path, time.time() - ended_s,
             status=self._ended_with, seconds=ended_s, first_byte_s=self._first_byte_s,
             task=order.asked.controls.task or order.cascade.task,
             propensity=None if ticket is None else ticket.propensity,
             artefact=None if trusted is None else trusted.identity,
         )  # fmt: skip
-        self._keeping.keeper.keep(story.decision(self._outcome, ending))
 
     @property
     def _ended_with(self) -> int:

@@ -11,6 +11,8 @@ from fakes.scripted import Script, ScriptedServer
 
 from server.app import create_app
 from server.settings.schema import Settings
+from server.store.opening import Keeping
+from server.store.story import Rules
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "is it?"}]}
 MESSAGES = {**ASK, "max_tokens": 9}
@@ -45,6 +47,31 @@ async def test_a_decision_is_on_the_disk_before_the_last_byte_leaves(
     assert not more
     assert all(goes_on and not on_disk for goes_on, on_disk in before)
     assert json.loads(journal)["decision"]["status"] == status
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_does_not_suffer_from_a_keeper_that_fails(stream: bool, tmp_path: Path) -> None:
+    async with ScriptedServer(Script("yes")) as small, ScriptedServer(Script("no")) as final:
+        app = create_app(settings([small.url, final.url], tmp_path))
+        sent: list[Mapping[str, Any]] = []
+
+        async def send(message: Mapping[str, Any]) -> None:
+            sent.append(message)
+
+        async with app.router.lifespan_context(app):
+            app.state.keeping = Keeping(FailingKeeper(), Rules(texts=True))
+            await app(scope_of("/v1/chat/completions"), Client({**ASK, "stream": stream}), send)
+
+    assert sent[0]["status"] == 200
+    assert b"yes" in b"".join(message.get("body", b"") for message in sent)
+    assert not sent[-1].get("more_body", False)
+
+
+class FailingKeeper:
+    """Has a mistake in it."""
+
+    def keep(self, record: object) -> bool:
+        raise ZeroDivisionError(record)
 
 
 class Client:
