@@ -9,7 +9,9 @@ SpeculationKind = Literal["none", "drafter", "handover"]
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """None where a server did not say. `adapters` are the served models that are LoRA adapters of another;
-    `tokenizer` is a fingerprint: alike for servers that cut a text into the same token ids."""
+    `tokenizer` is a fingerprint: alike for servers that cut a text into the same token ids; so is `fingerprint`, of
+    these and the first tokens that the model goes on with after a text: another model, adapter or tokenizer has another
+    one, weights that were tuned or quantised a little need not."""
 
     models: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
@@ -18,6 +20,7 @@ class Abilities:
     speculation: SpeculationKind | None = None
     logprobs: bool | None = None
     tokenizer: str | None = None
+    fingerprint: str | None = None
 
     @property
     def speculates(self) -> bool:

@@ -118,6 +118,17 @@ class Pool:
         return any(await asyncio.gather(*(replica.is_up() for replica in self.replicas)))
 
     @property
+    def fingerprints(self) -> frozenset[str]:
+        """What its servers say that they are, as far as they do."""
+        return frozenset(filter(None, (replica.abilities.fingerprint for replica in self.replicas)))
+
+    @property
+    def pressure(self) -> float:
+        """How far the tier is out of room, 0 to 1: of the server that has most, the share of its requests that wait, or
+        1 where it said that it has no room. 1 where no server may be asked."""
+        return min((replica.pressure for replica in self.replicas if replica.may_be_asked), default=1.0)
+
+    @property
     def takes_handover(self) -> bool:
         """Whether a server that may be asked verifies drafts that it is handed."""
         return any(replica.abilities.speculation == "handover" and replica.may_be_asked for replica in self.replicas)

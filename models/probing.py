@@ -118,7 +118,12 @@ async def fingerprint(door: Door) -> str | None:
     """What tells tokenizers apart: a hash of the ids of one sample text."""
     body: JsonObject = {"model": door.model, "prompt": SAMPLE_TEXT, "add_special_tokens": False}
     ids = tokens_of(await door.post("/tokenize", body))
-    return sha256(repr(ids).encode()).hexdigest()[:16] if ids else None
+    return hashed(ids) if ids else None
+
+
+def hashed(value: object) -> str:
+    """A short fingerprint of a value's repr."""
+    return sha256(repr(value).encode()).hexdigest()[:16]
 
 
 def tokens_of(received: bytes | None) -> tuple[int, ...]:
@@ -138,7 +143,12 @@ async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -
     first = reply_of(await door.post("/v1/completions", body))
     choice = next(iter(first.get("choices") or ()), None)
     if choice is not None:
-        abilities = replace(abilities, logprobs=choice.get("logprobs") is not None)
+        ids = choice.get("token_ids") or choice.get("text")
+        abilities = replace(
+            abilities,
+            logprobs=choice.get("logprobs") is not None,
+            fingerprint=hashed((abilities.tokenizer, ids)) if ids else None,
+        )
     if not counts_drafts:
         return replace(abilities, speculation="none")
     if choice is None:

@@ -60,6 +60,13 @@ class Replica:
         return time.monotonic() < self._full_until_s
 
     @property
+    def pressure(self) -> float:
+        """1 while it is full, else the share of its requests that wait, as of when it was last asked."""
+        if self.is_full:
+            return 1.0
+        return self.load.waiting / max(1, self.load.waiting + self.load.running)
+
+    @property
     def may_be_asked(self) -> bool:
         """Whether it is awake, and its failures do not speak against it."""
         return self.breaker.lets_through and not self.load.asleep

@@ -20,6 +20,7 @@ from router.events import (
     Escalated,
     EscalationReason,
     Failed,
+    Fallback,
     Finished,
     Mode,
     Planned,
@@ -28,6 +29,7 @@ from router.failover import Failover
 from router.gate import StreamRules
 from router.money import LengthRatio
 from router.policy import Keep, Policy
+from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 from router.trusted import Trusted
 
@@ -37,8 +39,9 @@ DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """Tiers in the order they are asked, how drafts are judged, and what was learned of the answers' lengths and of
-    failures. `mode` and `policy` are for a request that says nothing of its own; `trusted` makes others of an artefact.
+    """Tiers in the order they are asked, how drafts are judged, what moves the threshold, and what was learned of the
+    answers' lengths and of failures. `mode` and `policy` are for a request that says nothing of its own; `trusted`
+    makes others of an artefact.
 
     A cascade of one tier only passes on.
     """
@@ -51,6 +54,7 @@ class Cascade:
     mode: Mode = "threshold"
     trusted: Trusted | None = None
     task: str | None = None
+    steering: Steering = UNSTEERED
 
     @property
     def final(self) -> Tier:
@@ -58,19 +62,28 @@ class Cascade:
         return self.tiers[-1]
 
     def with_threshold(self, threshold: float) -> "Cascade":
-        """The same cascade at another threshold."""
-        return replace(self, policy=replace(self.policy, threshold=threshold))
+        """The same cascade at a request's own threshold."""
+        return replace(self, policy=replace(self.policy, threshold=threshold, threshold_by="request"))
 
     def with_stream(self, stream: StreamRules) -> "Cascade":
         """The same cascade, whose streams open by other rules."""
         return replace(self, policy=replace(self.policy, stream=stream))
+
+    def steered(self, pressure: float) -> "Cascade":
+        """The same cascade at the threshold that its budget and the final tier's load (0 to 1) make of its own, where
+        the request set none; under a certificate the budget may only raise it."""
+        return replace(self, policy=self.steering.steered(self.policy, pressure))
+
+    def fallen_back(self, why: Fallback) -> "Cascade":
+        """The same cascade where its certificate does not hold: the final tier answers."""
+        return replace(self, policy=replace(self.policy, mode="exact", fallback=why))
 
     def under(self, mode: Mode, task: str | None) -> "Cascade":
         """The same cascade in this mode, for this kind of request; without an artefact nothing is certified."""
         if self.trusted is not None:
             return replace(self, policy=self.trusted.policy(mode, task))
         if mode == "certified" and len(self.tiers) > 1:
-            return replace(self, policy=replace(self.policy, mode="exact", fallback="uncertified"))
+            return self.fallen_back("uncertified")
         return self if mode == self.policy.mode else replace(self, policy=replace(self.policy, mode=mode))
 
 

@@ -1,6 +1,6 @@
 """What was promised of a policy, on which questions, and until when."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,7 +38,3 @@ class Certificate(BaseModel):
     def expires_on(self) -> date:
         """The first day on which it holds no more where no audits watch it."""
         return self.certified_on + timedelta(days=self.max_age_days)
-
-    def is_expired(self, now: datetime | None = None) -> bool:
-        """Whether that day has come."""
-        return (now or datetime.now(UTC)).date() >= self.expires_on

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models.answer import Speculation, Usage, WentOn
+from models.answer import Piece, Speculation, Usage, WentOn
 from models.errors import FailureReason
 
 Mode = Literal["threshold", "certified", "exact"]
-Fallback = Literal["uncertified", "unknown-task", "expired"]
+Lapse = Literal["uncertified", "alarmed", "expired", "stale"]
+Fallback = Literal[Lapse, "unknown-task"]
+ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]
@@ -32,6 +34,15 @@ class Began:
 
     tier: str
     waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """A piece of a tier's answer has come, for each of its choices; whether anybody is ever shown it is another matter.
+    For those who keep what was said, and how sure it was: there are many."""
+
+    tier: str
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +136,17 @@ class Finished:
 
 
 Event = (
-    Planned | Began | Drafted | Opened | Scored | Accepted | Escalated | Continued | Capped | Failed | Called | Finished
+    Planned
+    | Began
+    | Wrote
+    | Drafted
+    | Opened
+    | Scored
+    | Accepted
+    | Escalated
+    | Continued
+    | Capped
+    | Failed
+    | Called
+    | Finished
 )

@@ -18,6 +18,7 @@ from router.events import (
     Planned,
     Scored,
 )
+from router.steering import Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Outcome:
         self.spent: dict[str, Spent] = {}
         self._prices = {tier.name: tier.price for tier in cascade.tiers}
         self._draft: Usage | None = None
+        self.first_confidence: float | None = None
 
     def observe(self, event: Event) -> None:
         """Take in what happened."""
@@ -60,6 +62,7 @@ class Outcome:
             case Finished():
                 self.finished = True
                 self._learn_length()
+                self._learn_share()
             case _:
                 self._decided(event)
 
@@ -69,8 +72,10 @@ class Outcome:
                 self.tier, self.reason = self.cascade.final.name, fallback or "exact"
             case Opened(waited_s=waited_s):
                 self.opened, self.reason, self._waiting_s = True, "opened", waited_s
-            case Scored(confidence=confidence):
+            case Scored(tier=tier, confidence=confidence):
                 self.confidence = confidence
+                if tier == self.cascade.tiers[0].name:
+                    self.first_confidence = confidence
             case Accepted(reason=reason):
                 self.reason = reason
             case Escalated(to=to, reason=reason):
@@ -127,3 +132,8 @@ class Outcome:
         final = self.spent.get(self.cascade.final.name)
         if self._draft is not None and final is not None and self.tier == self.cascade.final.name:
             self.cascade.ratio.learn(drafted=self._draft.completion_tokens, written=final.usage.completion_tokens)
+
+    def _learn_share(self) -> None:
+        cascade = self.cascade
+        ended = Ended(self.escalated, self.cost, self.cost_final_alone, self.first_confidence)
+        cascade.steering.learn(ended, cascade.policy)

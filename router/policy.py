@@ -6,7 +6,7 @@ from typing import Literal
 from models.answer import Draft
 from models.prompt import Prompt
 from router.checks import failed_check
-from router.events import AcceptanceReason, CheckReason, EscalationReason, EvidenceReason, Fallback, Mode
+from router.events import AcceptanceReason, CheckReason, EscalationReason, EvidenceReason, Fallback, Mode, ThresholdBy
 from router.evidence import evidence_of
 from router.gate import HOLD, StreamRules
 from router.scorers import Scorer
@@ -17,7 +17,8 @@ OnMissingEvidence = Literal["escalate", "accept"]
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How a cascade judges drafts: accept iff no check fails and the confidence is at least the threshold; and when it
-    shows them. `fallback` is why it is in mode `exact` where `certified` was wanted."""
+    shows them. `threshold_by` says what the threshold was set by last, `fallback` why mode `exact` is served in place
+    of mode `certified`."""
 
     mode: Mode
     scorer: Scorer
@@ -25,6 +26,7 @@ class Policy:
     checks: tuple[CheckReason, ...]
     on_missing_evidence: OnMissingEvidence
     stream: StreamRules = HOLD
+    threshold_by: ThresholdBy = "config"
     fallback: Fallback | None = None
 
 

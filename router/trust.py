@@ -1,14 +1,16 @@
 """The artefact that `smallfirst tune` writes: how a cascade's drafts are judged, what that was fitted on, and what is
 promised of it. JSON; read, never run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router.calibration import Calibration
 from router.certificate import Certificate
+from router.drift import Histogram
 from router.events import CheckReason
 from router.fitted import Base, base_scorer, calibrated
 from router.gate import Gate
@@ -34,8 +36,7 @@ class TierPrint(Part):
 class Fit(Part):
     """How drafts of one kind of request are judged: a scorer, its calibration to P(draft right) or to P(no regret), the
     threshold of mode `threshold` and the certificate of mode `certified`, which has a threshold of its own; without
-    one, `infeasible` says why. `questions` is how many it was fitted on; the cutpoints are the tenths of the
-    confidences in the split that chose the threshold."""
+    one, `infeasible` says why. `questions` is how many it was fitted on, `confidences` how their drafts' are spread."""
 
     scorer: Base
     calibration: Calibration
@@ -44,7 +45,7 @@ class Fit(Part):
     certificate: Certificate | None = None
     infeasible: str | None = None
     questions: Annotated[int, Field(ge=1)]
-    cutpoints: tuple[Share, ...] = ()
+    confidences: Histogram | None = None
 
     @property
     def judging(self) -> Scorer:
@@ -82,9 +83,28 @@ class Trust(Part):
         return tuple(said)
 
     @property
+    def identity(self) -> str:
+        """Which artefact it is: a hash of all of it."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def changed(self, fingerprints: Sequence[Collection[str]]) -> tuple[str, ...]:
+        """What the tiers' servers say that they are, and were not when it was made; what is not known is no change."""
+        return tuple(
+            f"a server of {tier.model} is another than was recorded"
+            for tier, found in zip(self.tiers, fingerprints, strict=True)
+            if tier.fingerprint is not None and any(one != tier.fingerprint for one in found)
+        )
+
+    @property
+    def certificates(self) -> Sequence[tuple[str, Certificate]]:
+        """Each one, and the kind of request that it is for; empty for all."""
+        fits = [("", self.fit), *self.clusters.items()]
+        return [(task, fit.certificate) for task, fit in fits if fit.certificate is not None]
+
+    @property
     def certified(self) -> bool:
         """Whether there is any certificate in it."""
-        return any(fit.certificate is not None for fit in (self.fit, *self.clusters.values()))
+        return bool(self.certificates)
 
 
 def trust_of(written: bytes) -> Trust:

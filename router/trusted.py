@@ -1,8 +1,8 @@
-"""How a cascade with an artefact judges each kind of request in each mode. Under `certified`, what has no valid
-certificate goes to the final tier."""
+"""How a cascade with an artefact judges each kind of request in each mode. Under `certified`, what has no certificate
+goes to the final tier; whether the certificate still holds is for the cascade's watch to say."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from router.events import Fallback, Mode
 from router.gate import HOLD
@@ -10,40 +10,53 @@ from router.policy import Policy
 from router.trust import Fit, Trust
 
 
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """The policies for one kind of request; `certified` is None where there is no certificate."""
+
+    threshold: Policy
+    certified: Policy | None
+
+
 class Trusted:
-    """The policies that an artefact makes of a cascade's own, which says what the artefact does not: the mode, the
-    rules of streams, and a threshold where the operator set one (None: the artefact's)."""
+    """The policies that an artefact makes of a cascade's own, which says what the artefact does not: the rules of
+    streams, and a threshold where the operator set one (None: the artefact's)."""
 
     def __init__(self, trust: Trust, policy: Policy, *, threshold: float | None) -> None:
         self.trust = trust
-        self._policy = policy
-        self._by_task = {task: self._judging(fit, threshold) for task, fit in trust.clusters.items()}
-        self._of_all = self._judging(trust.fit, threshold)
+        self.identity = trust.identity
+        self._exact = replace(policy, mode="exact")
+        own = replace(policy, stream=replace(policy.stream, gate=trust.gate))
+        self._of_all = judging_of(trust.fit, own, threshold)
+        self._by_task: Mapping[str, Judging] = {
+            task: judging_of(fit, own, threshold) for task, fit in trust.clusters.items()
+        }
 
     def policy(self, mode: Mode, task: str | None) -> Policy:
         """How a request is judged; in mode `exact`, with the reason, where `certified` cannot be kept."""
         if mode == "exact":
-            return replace(self._policy, mode="exact")
+            return self._exact
         judging = self._by_task.get(task or "", self._of_all)
         if mode == "threshold":
-            return replace(judging, mode="threshold")
-        certificate = self.fit(task).certificate
-        fallback: Fallback | None = None
-        if certificate is None:
-            fallback = "uncertified"
-        elif self.trust.clusters and task not in self.trust.clusters:
-            fallback = "unknown-task"
-        elif certificate.is_expired(datetime.now(UTC)):
-            fallback = "expired"
-        if certificate is None or fallback is not None:
-            return replace(self._policy, mode="exact", fallback=fallback)
-        return replace(judging, mode="certified", threshold=certificate.threshold, stream=HOLD)
+            return judging.threshold
+        if judging.certified is None:
+            return self._instead("uncertified")
+        if self._by_task and task not in self._by_task:
+            return self._instead("unknown-task")
+        return judging.certified
 
-    def fit(self, task: str | None) -> Fit:
-        """What judges this kind of request."""
-        return self.trust.clusters.get(task or "", self.trust.fit)
+    def _instead(self, fallback: Fallback) -> Policy:
+        return replace(self._exact, fallback=fallback)
 
-    def _judging(self, fit: Fit, threshold: float | None) -> Policy:
-        chosen = fit.threshold if threshold is None else threshold
-        stream = replace(self._policy.stream, gate=self.trust.gate)
-        return replace(self._policy, scorer=fit.judging, threshold=chosen, stream=stream)
+
+def judging_of(fit: Fit, policy: Policy, threshold: float | None) -> Judging:
+    """The policies of a fit."""
+    chosen = fit.threshold if threshold is None else threshold
+    judging = replace(policy, mode="threshold", scorer=fit.judging, threshold=chosen)
+    certificate = fit.certificate
+    if certificate is None:
+        return Judging(judging, None)
+    certified = replace(
+        judging, mode="certified", threshold=certificate.threshold, threshold_by="certificate", stream=HOLD
+    )
+    return Judging(judging, certified)

@@ -18,12 +18,16 @@ from starlette.types import Receive, Scope, Send
 from models.answer import Delta, Finish
 from models.errors import BadReply, ModelError
 from router.cascade import Cascade, answer
-from router.events import Event
+from router.events import Event, Wrote
 from router.outcome import Outcome
+from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
 from server.headers import decision_headers
 from server.metrics import Metrics
+from server.store.opening import Keeping
+from server.store.records import new_id
+from server.store.story import Ending, Story
 
 CLIENT_LEFT = 499
 LAST_WORD_S = 5.0
@@ -35,26 +39,32 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request that passed its door: what to ask of which cascade, and for how long at most."""
+    """A request that passed its door: what to ask of which cascade, for how long at most, and its part in audits."""
 
     cascade: Cascade
     asked: Asked
     door: Door
     deadline_s: float
     began_s: float
+    ticket: Ticket | None = None
 
 
 class Answer(Response):
-    """Runs the cascade while it answers; one instance for one request."""
+    """Runs the cascade while it answers; one instance for one request. Its decision is kept before its last byte goes
+    out."""
 
-    def __init__(self, order: Order, metrics: Metrics) -> None:
+    def __init__(self, order: Order, metrics: Metrics, keeping: Keeping | None = None) -> None:
         super().__init__()
         self._order = order
         self._metrics = metrics
+        self._keeping = keeping
+        self._story = Story(keeping.rules, order.cascade, order.asked.prompt) if keeping else None
+        self._id = new_id() if self._story is None else self._story.id
         self._outcome = Outcome(order.cascade)
         self._status = CLIENT_LEFT
         self._begun = False
         self._overhead_s: float | None = None
+        self._first_byte_s: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or stop everything when the client leaves."""
@@ -62,6 +72,7 @@ class Answer(Response):
         try:
             await unless_gone(self._answered(scope, receive, send), receive)
         finally:
+            self._keep()
             self._report()
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,9 +86,11 @@ class Answer(Response):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORD_S):
                     last_word = self._order.asked.writer.broken(problem)
+                    self._keep()
                     await send({"type": "http.response.body", "body": last_word, "more_body": False})
             return
         headers = {**self._decision(), **problem.headers}
+        self._keep()
         await JSONResponse(self._order.door.error_body(problem), problem.status, headers)(scope, receive, send)
 
     async def _problem(self, send: Send) -> Problem | None:
@@ -110,7 +123,9 @@ class Answer(Response):
         if whole is None:
             raise BadReply("the model finished without an answer")
         body = self._order.asked.writer.whole(whole, finish, self._outcome)
+        self._shown(whole)
         await self._start(send, b"application/json", len(body))
+        self._keep()
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _write_stream(self, parts: AsyncGenerator[Delta | Finish], send: Send) -> None:
@@ -120,6 +135,7 @@ class Answer(Response):
             if isinstance(part, Finish):
                 finish = part
                 continue
+            self._shown(part)
             events = writer.chunk(part, self._outcome)
             if not self._begun:
                 await self._start(send, b"text/event-stream; charset=utf-8", None)
@@ -127,7 +143,9 @@ class Answer(Response):
                 await send({"type": "http.response.body", "body": events, "more_body": True})
         if not self._begun:
             raise BadReply("the model finished without an answer")
-        await send({"type": "http.response.body", "body": writer.ending(finish, self._outcome), "more_body": False})
+        ending = writer.ending(finish, self._outcome)
+        self._keep()
+        await send({"type": "http.response.body", "body": ending, "more_body": False})
 
     async def _start(self, send: Send, content_type: bytes, length: int | None) -> None:
         headers = [(name.encode(), value.encode()) for name, value in self._decision().items()]
@@ -135,6 +153,7 @@ class Answer(Response):
         headers.append((b"cache-control", b"no-cache") if length is None else (b"content-length", b"%d" % length))
         self._begun = True
         self._status = 200
+        self._first_byte_s = time.perf_counter() - self._order.began_s
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
     def _decision(self) -> dict[str, str]:
@@ -144,12 +163,42 @@ class Answer(Response):
         return decision_headers(self._outcome, request_id=order.asked.prompt.request_id, overhead_s=overhead_s)
 
     def _observe(self, happened: Event) -> None:
+        if self._story is not None:
+            self._story.observe(happened)
+        if isinstance(happened, Wrote):  # for each piece, and nobody else listens
+            return
         self._outcome.observe(happened)
         self._metrics.observe(happened, self._order.cascade.name)
 
+    def _shown(self, delta: Delta) -> None:
+        if self._story is not None:
+            self._story.answered(delta.pieces)
+        if self._order.ticket is not None:
+            self._order.ticket.answered(delta)
+
+    def _keep(self) -> None:
+        """Hand the decision over, once."""
+        story, self._story = self._story, None
+        if story is None or self._keeping is None:
+            return
+        order, ended_s = self._order, time.perf_counter() - self._order.began_s
+        trusted, ticket = order.cascade.trusted, order.ticket
+        ending = Ending(
+            order.asked.prompt.request_id, order.asked.writer.id, order.door.path, time.time() - ended_s,
+            status=self._ended_with, seconds=ended_s, first_byte_s=self._first_byte_s,
+            task=order.asked.controls.task or order.cascade.task,
+            propensity=None if ticket is None else ticket.propensity,
+            artefact=None if trusted is None else trusted.identity,
+        )  # fmt: skip
+        self._keeping.keeper.keep(story.decision(self._outcome, ending))
+
+    @property
+    def _ended_with(self) -> int:
+        outcome = self._outcome
+        return self._status if outcome.finished or outcome.failure or self._status != 200 else CLIENT_LEFT
+
     def _report(self) -> None:
-        outcome, order = self._outcome, self._order
-        status = self._status if outcome.finished or outcome.failure or self._status != 200 else CLIENT_LEFT
+        outcome, order, status = self._outcome, self._order, self._ended_with
         elapsed_s = time.perf_counter() - order.began_s
         self._metrics.ended(outcome, status=status, elapsed_s=elapsed_s, overhead_s=self._overhead_s)
         log.info(
@@ -166,6 +215,8 @@ class Answer(Response):
             seconds=round(elapsed_s, 4),
             waited_s=round(outcome.waited_s, 4),
         )
+        if order.ticket is not None:
+            order.ticket.over(outcome, self._id)
 
 
 async def unless_gone(work: Awaitable[Made], receive: Receive) -> Made | None:

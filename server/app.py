@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
+from random import Random
 
 import structlog
 from fastapi import FastAPI, Request
@@ -19,11 +21,15 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import ModelError, TimedOut
 from models.wire import JsonObject
+from router.cascade import Cascade
 from server.answering import Answer, Order, unless_gone
-from server.building import Served, build, new_session
+from server.auditing import Ticket, auditing
+from server.building import Served, auditor_of, build, new_session
+from server.cascades import Overseen, cascade_card
 from server.doors.chat import CHAT
 from server.doors.completion import COMPLETION
-from server.doors.door import Arrival, Door
+from server.doors.door import Arrival, Asked, Door
+from server.doors.feedback import MOST_BYTES, read_feedback
 from server.doors.messages import MESSAGES
 from server.doors.messages_count import COUNT_PATH, counted, read_count
 from server.doors.responses import RESPONSES, not_stored
@@ -33,8 +39,11 @@ from server.metrics import Metrics
 from server.passing import ENDPOINTS, Errand, Passage, read_passed, tier_of
 from server.pools import pool_card, watched
 from server.readiness import Readiness
+from server.recall import Unavailable, heard, recalled
 from server.routing import found, routed, unknown_model
 from server.settings.schema import ServerSettings, Settings, is_loopback
+from server.store.memory import MemoryLedger
+from server.store.opening import Keeping, opened
 
 log = structlog.get_logger()
 
@@ -43,12 +52,14 @@ MAX_LENGTH_DIGITS = 19
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway for these settings; it calls the tiers' `urls`, whoever started the servers there."""
+def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
+    """The gateway for these settings; it calls the tiers' `urls`, whoever started the servers there. `state` is the
+    folder of what is kept where the settings name none; without either nothing is kept."""
     app = FastAPI(
         title="smallfirst", version=version("smallfirst"), lifespan=lifespan, openapi_url=None, redirect_slashes=False
     )
     app.state.settings = settings
+    app.state.state = state
     app.state.metrics = Metrics()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
@@ -58,14 +69,18 @@ def create_app(settings: Settings) -> FastAPI:
     for path in ENDPOINTS:
         app.add_api_route(path, passing(path), methods=["POST"])
     app.add_api_route(COUNT_PATH, count_tokens, methods=["POST"])
+    app.add_api_route("/v1/decisions/{decision_id}", get_decision, methods=["GET"])
+    app.add_api_route("/v1/feedback", take_feedback, methods=["POST"])
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
+    app.add_api_route("/v1/cascades", list_cascades, methods=["GET"])
     app.add_api_route("/health", health, methods=["GET", "HEAD"])
     app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", metrics, methods=["GET"])
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(ModelError, not_answered)
+    app.add_exception_handler(Unavailable, not_available)
     app.add_exception_handler(ClientDisconnect, nobody_there)
     app.add_exception_handler(HTTPException, not_routed)
     app.add_exception_handler(Exception, failed)
@@ -75,13 +90,36 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The connections to the servers live as long as the application."""
-    async with new_session() as session:
-        served = app.state.served = build(app.state.settings, session)
+    settings: Settings = app.state.settings
+    async with new_session() as session, opened(settings.store, app.state.state, app.state.metrics.registry) as keeping:
+        app.state.keeping = keeping
+        served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
         app.state.metrics.watch(served.pools)
-        async with watched(served.pools):
+        overseen = app.state.overseen = oversee(app, served)
+        auditors = [one.auditor for one in overseen.values()]
+        at_once = {name: cascade.audits.at_once for name, cascade in settings.cascades.items()}
+        async with watched(served.pools), auditing(auditors, at_once):
             yield
+
+
+def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
+    """The cascades by their names, each with its auditor."""
+    settings: Settings = app.state.settings
+    keeping: Keeping | None = app.state.keeping
+    ledger = MemoryLedger() if keeping is None else keeping.keeper
+    metrics, draw = app.state.metrics, Random()
+    overseen = {
+        name: Overseen(
+            served.cascades[name],
+            auditor_of(name, cascade.audits, served, ledger=ledger, counting=metrics, draw=draw),
+            served.pools[served.cascades[name].final.name],
+        )
+        for name, cascade in settings.cascades.items()
+    }
+    metrics.oversee([*overseen.values()])
+    return overseen
 
 
 def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
@@ -94,10 +132,18 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         began_s = time.perf_counter()
         asked = door.read(body, Arrival(request_id_of(request), int(time.time()), request.headers))
         cascade = routed(asked, request.app.state.served)
-        order = Order(cascade, asked, door, settings.server.deadline_s, began_s)
-        return Answer(order, request.app.state.metrics)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, ticket_of(request, cascade, asked))
+        return Answer(order, request.app.state.metrics, request.app.state.keeping)
 
     return answered
+
+
+def ticket_of(request: Request, cascade: Cascade, asked: Asked) -> Ticket | None:
+    """The request's part in its cascade's audits; none where it is judged as it wants itself."""
+    overseen: dict[str, Overseen] = request.app.state.overseen
+    if cascade.name not in overseen or asked.controls.decides or cascade.policy.mode == "exact":
+        return None
+    return overseen[cascade.name].auditor.ticket(asked.prompt, cascade.policy)
 
 
 def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
@@ -136,6 +182,20 @@ async def count_tokens(request: Request) -> JSONResponse:
     return JSONResponse({"input_tokens": tokens}, headers=id_headers(request_id))
 
 
+async def get_decision(request: Request, decision_id: str) -> Response:
+    """Why a request went where it went, and what it cost."""
+    refuse_strangers(request)
+    return await recalled(request.app.state.keeping, decision_id)
+
+
+async def take_feedback(request: Request) -> JSONResponse:
+    """What somebody thinks of an answer."""
+    server: ServerSettings = request.app.state.settings.server
+    refuse_strangers(request)
+    body = await read_body(request, server, most=MOST_BYTES)
+    return await heard(request.app.state.keeping, read_feedback(body))
+
+
 async def list_models(request: Request) -> JSONResponse:
     """Cascades first, then tiers."""
     refuse_strangers(request)
@@ -171,6 +231,13 @@ async def list_pools(request: Request) -> JSONResponse:
     refuse_strangers(request)
     served: Served = request.app.state.served
     return JSONResponse({"object": "list", "data": [pool_card(name, pool) for name, pool in served.pools.items()]})
+
+
+async def list_cascades(request: Request) -> JSONResponse:
+    """Where each cascade stands: its threshold, budget, audits and certificate."""
+    refuse_strangers(request)
+    overseen: dict[str, Overseen] = request.app.state.overseen
+    return JSONResponse({"object": "list", "data": [cascade_card(one) for one in overseen.values()]})
 
 
 async def health() -> JSONResponse:
@@ -215,12 +282,13 @@ def host_of(request: Request) -> str:
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
-async def read_body(request: Request, server: ServerSettings) -> bytes:
-    """The body of a JSON request. Raises RequestError where it is another kind, too large, or too long in coming."""
+async def read_body(request: Request, server: ServerSettings, *, most: int | None = None) -> bytes:
+    """The body of a JSON request, of `most` bytes. Raises RequestError where it is another kind, too large, or too long
+    in coming."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RequestError("content-type: send the body as application/json", status=415)
-    limit = server.max_body_bytes
+    limit = min(server.max_body_bytes, most or server.max_body_bytes)
     too_large = RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit):
@@ -245,6 +313,11 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
 async def not_answered(request: Request, error: Exception) -> JSONResponse:
     """A model that failed outside of a cascade."""
     return problem_reply(request, problem_of(error) if isinstance(error, ModelError) else INTERNAL)
+
+
+async def not_available(request: Request, error: Exception) -> JSONResponse:
+    """The store cannot do it now."""
+    return problem_reply(request, error.problem if isinstance(error, Unavailable) else INTERNAL)
 
 
 async def not_routed(request: Request, error: Exception) -> JSONResponse:

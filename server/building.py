@@ -1,22 +1,30 @@
 """From settings to the running things: pools, tiers and cascades."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 import aiohttp
 
 from models.endpoint import Endpoint, Limits
 from models.pool import Pool, PoolRules
 from models.replica import Replica
+from router.audits import AuditRules, Sampling
+from router.budget import Budget
 from router.call import Tier
 from router.cascade import Cascade
+from router.drift import Drift
 from router.failover import Failover
 from router.gate import StreamRules
 from router.money import LengthRatio, Price
 from router.policy import Policy
 from router.scorers import SCORERS, ScorerName
+from router.steering import Steering
 from router.trusted import Trusted
-from server.settings.schema import CascadeSettings, Settings, TierSettings
+from router.watch import Watch
+from server.auditing import Auditor, Comparing, Counting
+from server.settings.schema import AuditSettings, BudgetSettings, CascadeSettings, Settings, TierSettings
+from server.store.records import Ledger
 
 KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
 
@@ -28,6 +36,7 @@ class Served:
     cascades: Mapping[str, Cascade]
     tiers: Mapping[str, Cascade]
     pools: Mapping[str, Pool]
+    watches: Mapping[str, Watch]
 
     def find(self, name: str) -> Cascade | None:
         """The cascade, or the single tier, of that name."""
@@ -44,17 +53,60 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
     """Everything that the settings name."""
     pools = {name: pool_of(tier, session) for name, tier in settings.tiers.items()}
     tiers = {name: tier_of(name, tier, pools[name]) for name, tier in settings.tiers.items()}
+    cascades = {
+        name: cascade_of(name, cascade, tuple(tiers[tier] for tier in cascade.tiers))
+        for name, cascade in settings.cascades.items()
+    }
     return Served(
-        cascades={
-            name: cascade_of(name, cascade, tuple(tiers[tier] for tier in cascade.tiers))
-            for name, cascade in settings.cascades.items()
-        },
+        cascades=cascades,
         tiers={
             name: Cascade(name, (tier,), PASS_ON, LengthRatio(), Failover(1.0), "threshold")
             for name, tier in tiers.items()
         },
         pools=pools,
+        watches={name: watch_of(cascade, pools) for name, cascade in cascades.items()},
     )
+
+
+def watch_of(cascade: Cascade, pools: Mapping[str, Pool]) -> Watch:
+    """What is known of a cascade's certificate; of several, by task, that of all requests, or the first."""
+    if cascade.trusted is None or not cascade.trusted.trust.certified:
+        return Watch()
+    trust = cascade.trusted.trust
+    (_, certificate), *_ = trust.certificates
+    histogram = trust.fit.confidences
+    return Watch(
+        certificate,
+        artefact=cascade.trusted.identity,
+        drift=None if histogram is None else Drift(histogram),
+        changed=lambda: trust.changed([pools[tier.name].fingerprints for tier in cascade.tiers]),
+    )
+
+
+def auditor_of(
+    name: str, audits: AuditSettings, served: Served, *, ledger: Ledger, counting: Counting, draw: Random
+) -> Auditor:
+    """Who audits a cascade."""
+    cascade = served.cascades[name]
+    final = served.pools[cascade.final.name]
+    rules = None if audits.rate is None or audits.spend_per_day is None else (audits.rate, audits.spend_per_day)
+    return Auditor(
+        cascade,
+        served.watches[name],
+        sampling=None if rules is None else Sampling(AuditRules(*rules), draw=draw),
+        comparing=Comparing(audits.grader, GRADERS[audits.grader]),
+        has_room=lambda: final.pressure == 0,
+        ledger=ledger,
+        counting=counting,
+    )
+
+
+def are_equal(text: str, reference: str) -> bool | None:
+    """Whether two texts are the same, surrounding space aside."""
+    return text.strip() == reference.strip()
+
+
+GRADERS: Mapping[str, Callable[[str, str], bool | None]] = {"exact": are_equal}
 
 
 def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
@@ -74,12 +126,33 @@ def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
 
 def cascade_of(name: str, settings: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:
     """A cascade over its tiers."""
-    policy, trusted = policy_of(settings), None
-    if settings.trust is not None:
-        trusted = Trusted(settings.trust, policy, threshold=settings.threshold)
-        policy = trusted.policy(settings.mode, settings.task)
-    failover = Failover(settings.failover_share)
-    return Cascade(name, tiers, policy, LengthRatio(), failover, settings.mode, trusted, settings.task)
+    failover, policy = Failover(settings.failover_share), served_policy(settings)
+    return Cascade(
+        name, tiers, policy, LengthRatio(), failover, settings.mode, trusted_of(settings), settings.task,
+        steering_of(settings.budget),
+    )  # fmt: skip
+
+
+def served_policy(cascade: CascadeSettings) -> Policy:
+    """How a cascade judges a request that says nothing of its own."""
+    trusted = trusted_of(cascade)
+    return policy_of(cascade) if trusted is None else trusted.policy(cascade.mode, cascade.task)
+
+
+def trusted_of(cascade: CascadeSettings) -> Trusted | None:
+    """How a cascade with an artefact judges."""
+    if cascade.trust is None:
+        return None
+    return Trusted(cascade.trust, policy_of(cascade), threshold=cascade.threshold)
+
+
+def steering_of(budget: BudgetSettings) -> Steering:
+    """What moves a cascade's threshold."""
+    return Steering(
+        escalated=None if budget.escalated is None else Budget(budget.escalated),
+        spend=None if budget.spend is None else Budget(budget.spend),
+        load_price=budget.load_price,
+    )
 
 
 def policy_of(cascade: CascadeSettings) -> Policy:

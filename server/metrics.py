@@ -1,13 +1,15 @@
 """Prometheus metrics, from the same events as everything else. Each one is described in docs/metrics.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from models.answer import Usage
 from models.pool import Pool
-from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Scored
+from router.audits import AuditResult
+from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Planned, Scored
 from router.outcome import Outcome
+from server.cascades import CascadeCollector, Overseen
 from server.pools import PoolCollector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -35,6 +37,10 @@ class Metrics:
         self._escalations = Counter(
             "smallfirst_escalations", "Steps up to the next tier.", ("cascade", "tier", "reason"), registry=registry
         )
+        self._fallbacks = Counter(
+            "smallfirst_fallbacks", "Requests in mode certified that the final tier answered instead.",
+            ("cascade", "reason"), registry=registry,
+        )  # fmt: skip
         self._failures = Counter(
             "smallfirst_tier_failures", "Calls that gave no answer.", ("tier", "reason"), registry=registry
         )
@@ -99,11 +105,19 @@ class Metrics:
             ("tier", "endpoint", "status"),
             registry=registry,
         )
+        self._audits = Counter(
+            "smallfirst_audits", "Audits by what they found.", ("cascade", "result"), registry=registry
+        )
+        self._audit_cost = Counter("smallfirst_audit_cost", "What audits cost.", ("cascade",), registry=registry)
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
 
     def watch(self, pools: Mapping[str, Pool]) -> None:
         """Report the pools' servers too, whenever the metrics are read."""
         self.registry.register(PoolCollector(pools))
+
+    def oversee(self, cascades: Sequence[Overseen]) -> None:
+        """Report where the cascades stand too."""
+        self.registry.register(CascadeCollector(cascades))
 
     def began(self) -> None:
         """A request is being answered."""
@@ -121,6 +135,15 @@ class Metrics:
             self._tokens.labels(tier, "completion").inc(usage.completion_tokens)
             self._cost.labels(tier, tier).inc(cost)
 
+    def audit_cost(self, cascade: str, tier: str, cost: float) -> None:
+        """An audit's call to the tier cost so much."""
+        self._audit_cost.labels(cascade).inc(cost)
+        self._cost.labels(cascade, tier).inc(cost)
+
+    def audited(self, cascade: str, result: AuditResult) -> None:
+        """An audit is over."""
+        self._audits.labels(cascade, result).inc()
+
     def observe(self, event: Event, cascade: str) -> None:
         """Count what happened."""
         match event:
@@ -134,6 +157,8 @@ class Metrics:
                 self._escalations.labels(cascade, tier, reason).inc()
             case Failed(tier=tier, reason=reason):
                 self._failures.labels(tier, reason).inc()
+            case Planned(fallback=str(reason)):
+                self._fallbacks.labels(cascade, reason).inc()
             case Capped(tier=tier):
                 self._capped.labels(cascade, tier).inc()
             case Called():

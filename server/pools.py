@@ -68,6 +68,7 @@ def replica_card(replica: Replica) -> JsonObject:
         "context_tokens": abilities.context_tokens,
         "logprobs": abilities.logprobs,
         "tokenizer": abilities.tokenizer,
+        "fingerprint": abilities.fingerprint,
         "speculation": abilities.speculation,
         "token_acceptance": replica.acceptance.rate,
         "tokens_a_step": replica.acceptance.tokens_a_step,

@@ -15,7 +15,19 @@ def routed(asked: Asked, served: Served) -> Cascade:
     """The cascade that the request names, under its own controls."""
     cascade = found(asked.model, served)
     refuse_of_one_model(cascade, asked.prompt)
-    return controlled(cascade, asked.controls)
+    return controlled(cascade, asked.controls, served)
+
+
+def standing(cascade: Cascade, served: Served) -> Cascade:
+    """The cascade as it stands just now: without its certificate where that does not hold, and at the threshold that
+    its budget and the final tier's load make."""
+    if len(cascade.tiers) == 1:
+        return cascade
+    if cascade.policy.mode == "certified":
+        fallback = served.watches[cascade.name].standing.fallback
+        if fallback is not None:
+            return cascade.fallen_back(fallback)
+    return cascade.steered(served.pools[cascade.final.name].pressure)
 
 
 def refuse_of_one_model(cascade: Cascade, prompt: Prompt) -> None:
@@ -43,12 +55,13 @@ def unknown_model(name: str, served: Served) -> RequestError:
     )
 
 
-def controlled(cascade: Cascade, controls: Controls) -> Cascade:
+def controlled(cascade: Cascade, controls: Controls, served: Served) -> Cascade:
     """The cascade under a request's own controls."""
-    cascade = cascade.under(controls.mode or cascade.mode, controls.task or cascade.task)
+    judging = cascade.under(controls.mode or cascade.mode, controls.task or cascade.task)
+    cascade = standing(judging, served)
     if controls.threshold is not None:
         refuse_pointless(cascade, "threshold")
-        refuse_laxer(cascade, controls.threshold)
+        refuse_laxer(judging, controls.threshold)
         cascade = cascade.with_threshold(controls.threshold)
     if controls.stream is not None:
         refuse_pointless(cascade, "stream")

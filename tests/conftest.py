@@ -18,6 +18,12 @@ hypothesis.settings.register_profile("untimed", deadline=None, derandomize="CI" 
 hypothesis.settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands that tests start keep nothing in this user's home."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @dataclass(frozen=True)
 class Gateway:
     """A running gateway with the cascade `auto` over `small` and `large`, and who stands behind it."""
@@ -38,7 +44,8 @@ async def gateway() -> AsyncIterator[GatewayStarter]:
 
         async def start(
             *, small: Script, large: Script, server: dict[str, object] | None = None,
-            limits: dict[str, float] | None = None, modalities: dict[str, list[str]] | None = None, **cascade: object,
+            limits: dict[str, float] | None = None, modalities: dict[str, list[str]] | None = None,
+            store: dict[str, object] | None = None, **cascade: object,
         ) -> Gateway:  # fmt: skip
             servers = [await stack.enter_async_context(ScriptedServer(script)) for script in (small, large)]
             tier = {"model": "scripted", "limits": limits or {}}
@@ -53,6 +60,7 @@ async def gateway() -> AsyncIterator[GatewayStarter]:
                     },
                     "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5, **cascade}},
                     "server": server or {},
+                    "store": store or {},
                 }
             )
             url = await stack.enter_async_context(running_gateway(settings))

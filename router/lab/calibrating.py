@@ -26,6 +26,7 @@ Fit = Callable[[Floats, Bools], Calibration]
 FEWEST = 20
 FOLDS = 5
 MANY = 500
+LEAST_GAIN = 1.0
 SIGNIFICANT = 0.001
 STRETCHES = 5
 BENDING_COST = 1.0
@@ -54,8 +55,8 @@ def fit_calibration(confidences: ArrayLike, outcomes: ArrayLike, *, seed: int) -
     `confidences`: float[n] in [0, 1], the scorer's own; `outcomes`: bool[n], what the probability is to be of. The fits
     are compared by their log loss in cross-validation: 5 stratified folds, shuffled by `seed`. From 500 labels on the
     least loss wins. Below that isotonic regression, which needs more, is left out (Niculescu-Mizil and Caruana, ICML
-    2005), and Platt's map wins unless another one's loss is less by more than a standard error of the paired
-    difference. Where fewer than 5 outcomes are of one kind, which no folds can share, it is Platt's.
+    2005), and Platt's map wins unless another one loses a nat less in all, which is what Akaike's criterion charges for
+    a parameter. Where fewer than 5 outcomes are of one kind, which no folds can share, it is Platt's.
 
     A score that says nothing gets a flat map, the base rate. Raises TooFewLabels (under 20), OneClassOnly,
     NegativelyRelated (by a one-sided Mann-Whitney test at 0.001), and CannotCalibrate for arrays that are not of one
@@ -104,10 +105,10 @@ def folds_of(labels: Bools, seed: int) -> Iterator[tuple[Integers, Integers]]:
 
 
 def best_of(losses: Mapping[Kind, Floats]) -> Kind:
-    """The kind with the least mean loss; below MANY questions Platt's is left only for more than a standard error."""
-    best = min(losses, key=lambda kind: float(losses[kind].mean()))
-    gain = losses["platt"] - losses[best]
-    if len(gain) < MANY and gain.mean() <= gain.std(ddof=1) / np.sqrt(len(gain)):
+    """The kind with the least loss; of fewer than MANY questions Platt's, unless that loses a nat less in all."""
+    sums = {kind: float(each.sum()) for kind, each in losses.items()}
+    best = min(sums, key=lambda kind: sums[kind])
+    if len(losses["platt"]) < MANY and sums["platt"] - sums[best] <= LEAST_GAIN:
         return "platt"
     return best
 

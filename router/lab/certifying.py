@@ -98,14 +98,18 @@ class Infeasible:
 
 
 def regrets(draft_right: ArrayLike, final_right: ArrayLike) -> Bools:
-    """Which drafts, accepted, are regretted: wrong where the final tier is right. bool[n] both."""
-    return np.logical_and(np.logical_not(draft_right), final_right)
+    """Which drafts, accepted, are regretted: wrong where the final tier is right. bool[n] both. Raises CannotCertify
+    where one is not graded."""
+    draft, final = checked_outcomes(draft_right), checked_outcomes(final_right)
+    if draft.shape != final.shape:
+        raise CannotCertify("a draft and a final answer are wanted for each question")
+    return ~draft & final
 
 
 def disagreements(agrees: ArrayLike) -> Bools:
     """Which drafts, accepted, are not what the final tier says: bool[n]. Never fewer than the regrets, where two right
-    answers always agree."""
-    return np.logical_not(agrees)
+    answers always agree. Raises CannotCertify where one is not graded."""
+    return ~checked_outcomes(agrees)
 
 
 def grid_of(confidences: ArrayLike) -> Floats:
@@ -128,12 +132,12 @@ def tried_at(grid: ArrayLike, confidence: ArrayLike, loss: ArrayLike) -> Tried:
     """What each threshold of the grid, float[m], accepts of the certification split: `confidence` float[n] in [0, 1],
     `loss` bool[n], whether the draft is lost where it is accepted. Raises CannotCertify."""
     thresholds = np.unique(checked_confidences(grid))[::-1]
-    scores, lost = checked_confidences(confidence), np.asarray(loss)
-    if lost.shape != scores.shape or not np.isin(lost, (0, 1)).all():
-        raise CannotCertify("one loss, true or false, is wanted for each confidence")
+    scores, lost = checked_confidences(confidence), checked_outcomes(loss)
+    if lost.shape != scores.shape:
+        raise CannotCertify(f"one loss for each confidence is wanted, not {len(lost)} for {len(scores)}")
     if len(thresholds) == 0 or len(scores) == 0:
         raise CannotCertify("a threshold and a question at least are wanted")
-    return Tried(thresholds, at_least(thresholds, scores), at_least(thresholds, scores[lost.astype(bool)]), len(scores))
+    return Tried(thresholds, at_least(thresholds, scores), at_least(thresholds, scores[lost]), len(scores))
 
 
 def certify(tried: Tried, wanted: Wanted, split: Split, *, on: date) -> Certificate | Infeasible:
@@ -217,3 +221,11 @@ def checked_confidences(given: ArrayLike) -> Floats:
     if scores.ndim != 1 or not ((scores >= 0) & (scores <= 1)).all():
         raise CannotCertify("confidences and thresholds are numbers in [0, 1], one after the other")
     return scores
+
+
+def checked_outcomes(given: ArrayLike) -> Bools:
+    """bool[n]. Raises CannotCertify."""
+    outcomes = np.asarray(given)
+    if outcomes.ndim != 1 or not np.isin(outcomes, (0, 1)).all():
+        raise CannotCertify("outcomes are true or false, one after the other: leave out what no grader has judged")
+    return outcomes.astype(bool)

@@ -1,6 +1,7 @@
 """Recorded outcomes: what each tier said to a question, one JSON object a line (docs/recorded.md)."""
 
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -20,9 +21,9 @@ class BadRecord(Exception):
 class Output(BaseModel):
     """What one model said: `text` whole and `answer` parsed from it, whether that is `correct` by a grader, its
     `confidence` in [0, 1]; the server's `reply` with log-probabilities, the `seconds` it took, its tokens and `cost`.
-    What was not recorded is None."""
+    What was not recorded is None; fields of other names are kept."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     model: str
     text: str | None = None
@@ -47,25 +48,37 @@ class Output(BaseModel):
 
 
 class Recorded(BaseModel):
-    """A question, and what the tiers said to it, by their names. `request` is the chat request that was sent, `gold`
-    the reference answer, `task` the kind of question."""
+    """A question, and what the tiers said to it, by their names, in the cascade's order where it was recorded here.
+    `request` is the chat request that was sent, `gold` the reference answer, `task` the kind of question; `grader` the
+    one that this question wants, `graded_by` the one that told what is `correct`. Fields of other names are kept."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     id: str
     task: str | None = None
     prompt: str | None = None
     request: dict[str, JsonValue] | None = None
     gold: JsonValue = None
+    grader: str | None = None
+    graded_by: str | None = None
     outputs: Mapping[str, Output]
 
 
 def read_outcomes(file: Path) -> Iterator[Recorded]:
     """The file's questions, gzipped or not. Raises BadRecord, or OSError where there is no such file."""
-    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield recorded_of(line, f"{file}, line {number}")
+    for where, line in read_lines(file):
+        yield recorded_of(line, where)
+
+
+def read_lines(file: Path) -> Iterator[tuple[str, bytes]]:
+    """The file's lines, less the empty ones, gzipped or not, and where each is. Raises BadRecord or OSError."""
+    try:
+        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"{file}, line {number}", line
+    except (EOFError, zlib.error) as cut:
+        raise BadRecord(f"{file}: the gzipped file is broken") from cut
 
 
 def recorded_of(line: bytes, where: str) -> Recorded:

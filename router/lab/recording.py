@@ -1,105 +1,175 @@
-"""Asks a model for the answers that something is fitted on, and keeps them in a file: goes on where it stopped."""
+"""Asks every tier every question, so that what is tuned and certified is what the models really say."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import aiohttp
 import orjson
 
-from models.parsing import message_of
-from models.wire import JsonObject
+from models.answer import Usage
+from models.errors import CapabilityMiss, Misconfigured, ModelError
+from models.wire import Json, JsonObject, WireReply
+from router.graders import said_in
+from router.lab.asking import PATIENT, Answers, Patience, Whole, ask
+from router.lab.outcomes import Output, Recorded
+from router.lab.questions import Question
+from router.money import Price
+from router.scorers import ALTERNATIVES
 
-TOP_LOGPROBS = 5
-ANSWER_S = 600.0
-
-
-class BadPrompts(Exception):
-    """A line that is no prompt."""
+MOST_IN_A_ROW = 20
+UNFINISHED = 2
 
 
 class CannotRecord(Exception):
-    """The server is not there, or refuses what is asked."""
+    """A tier cannot be asked, or refuses whatever it is asked."""
 
 
-def unanswered(prompts: Path, answers: Path) -> list[JsonObject]:
-    """The chat requests of the prompts that have no answer in the file yet. Raises BadPrompts or OSError.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A tier that is asked: its name, its model's name and where to ask it; without a price, who answers tells the
+    cost (`usage.smallfirst.cost`, a gateway). `fingerprints` are what its servers say that they are."""
 
-    A prompt is a line of JSON: a chat request's fields, or `{"prompt": "..."}` for a question alone.
+    name: str
+    model: str
+    answers: Answers
+    price: Price | None = None
+    fingerprints: Callable[[], Collection[str]] = tuple
+
+
+class Recorder:
+    """Asks the tiers, each at most `at_once` questions at a time, and hands what is complete to `keep`; `told` hears of
+    every question that is over.
+
+    `refused` and `failed` count the questions that a tier does not take, and those that one could not answer just now;
+    `refusal` and `failure` are the first reasons. `unsure` counts the answers, by tier, without log-probabilities.
     """
-    known = {orjson.dumps(line.get("request")) for line in read_lines(mended(answers))} if answers.exists() else set()
-    return [request for request in map(request_of, read_lines(prompts)) if orjson.dumps(request) not in known]
 
+    def __init__(
+        self,
+        tiers: Sequence[Asked],
+        keep: Callable[[Recorded], Awaitable[None]],
+        *,
+        at_once: int,
+        patience: Patience = PATIENT,
+        told: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._tiers = tuple(tiers)
+        self._keep = keep
+        self._patience = patience
+        self._told = told
+        self._most_in_a_row = max(MOST_IN_A_ROW, UNFINISHED * at_once)
+        self._turns = {tier.name: asyncio.Semaphore(at_once) for tier in tiers}
+        self._room = asyncio.Semaphore(at_once * UNFINISHED)
+        self._answered = set[str]()
+        self._in_a_row = Counter[str]()
+        self.refused = 0
+        self.failed = 0
+        self.refusal = ""
+        self.failure = ""
+        self.unsure = Counter[str]()
 
-def mended(answers: Path) -> Path:
-    """The file, without the end of a line that was cut off while it was written."""
-    content = answers.read_bytes()
-    if content and not content.endswith(b"\n"):
-        answers.write_bytes(content[: content.rfind(b"\n") + 1])
-    return answers
-
-
-async def record(
-    requests: Sequence[JsonObject], keep: Callable[[bytes], object], *, url: str, model: str, at_once: int
-) -> int:
-    """Ask `model` at `url` (an OpenAI-compatible server), so many requests at once, and `keep` a line for each answer
-    as soon as it is there; how many got none. Raises CannotRecord."""
-    turn = asyncio.Semaphore(at_once)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
-
-        async def ask(request: JsonObject) -> bool:
-            async with turn:
-                reply = await answer_of(session, f"{url.rstrip('/')}/v1/chat/completions", model, request)
-            if reply is not None:
-                keep(orjson.dumps({"request": request, "reply": reply}, option=orjson.OPT_APPEND_NEWLINE))
-            return reply is not None
-
+    async def run(self, questions: Iterable[Question]) -> None:
+        """Ask all of them, with few in memory at a time. Raises CannotRecord, or what `questions` and `keep` raise."""
         try:
             async with asyncio.TaskGroup() as group:
-                asked = [group.create_task(ask(request)) for request in requests]
-        except* CannotRecord as wrong:
-            raise CannotRecord(str(wrong.exceptions[0])) from wrong
-    return sum(not one.result() for one in asked)
+                for question in questions:
+                    await self._room.acquire()
+                    group.create_task(self._record(question)).add_done_callback(lambda _: self._room.release())
+        except BaseExceptionGroup as failed:
+            raise leaves(failed)[0] from failed
 
+    async def _record(self, question: Question) -> None:
+        try:
+            outputs = await self._outputs(question)
+        except* ModelError as wrong:
+            self._not_recorded(leaves(wrong))
+        else:
+            await self._keep(question.answered(outputs))
+        self._told()
 
-async def answer_of(session: aiohttp.ClientSession, url: str, model: str, request: JsonObject) -> JsonObject | None:
-    """The reply, with log-probabilities; None where the server could not answer just now."""
-    body = {**request, "model": model, "stream": False, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
-    try:
-        async with session.post(url, json=body) as reply:
-            received = await reply.read()
-            if reply.status >= 500 or reply.status == 429:
-                return None
-            if reply.status != 200:
-                raise CannotRecord(f"{url} answered {reply.status}: {message_of(received)}")
-            said = orjson.loads(received)
-            return said if isinstance(said, dict) else None
-    except aiohttp.ClientConnectorError as nobody:
-        raise CannotRecord(f"nobody answers at {url}") from nobody
-    except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
-        return None
+    def _not_recorded(self, reasons: Sequence[BaseException]) -> None:
+        refusal = next((reason for reason in reasons if isinstance(reason, CapabilityMiss)), None)
+        if refusal is None:
+            self.failed += 1
+            self.failure = self.failure or str(reasons[0])
+        else:
+            self.refused += 1
+            self.refusal = self.refusal or str(refusal)
 
+    async def _outputs(self, question: Question) -> Mapping[str, Output]:
+        """What every tier says; the first failure ends the others' work. Raises a group of errors."""
+        async with asyncio.TaskGroup() as group:
+            asked = {tier.name: group.create_task(self._output(tier, question.request)) for tier in self._tiers}
+        return {name: task.result() for name, task in asked.items()}
 
-def request_of(line: JsonObject) -> JsonObject:
-    """A prompt's chat request. Raises BadPrompts."""
-    prompt = line.get("prompt")
-    if isinstance(prompt, str) and len(line) == 1:
-        return {"messages": [{"role": "user", "content": prompt}]}
-    if not isinstance(line.get("messages"), list):
-        raise BadPrompts('a line of the prompts has neither "messages" nor a "prompt" alone')
-    return {name: value for name, value in line.items() if name not in ("model", "stream")}
-
-
-def read_lines(file: Path) -> Iterator[JsonObject]:
-    """The JSON objects of a file, one a line. Raises BadPrompts or OSError."""
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+    async def _output(self, tier: Asked, request: JsonObject) -> Output:
+        async with self._turns[tier.name]:
             try:
-                said = orjson.loads(line)
-            except orjson.JSONDecodeError as broken:
-                raise BadPrompts(f"{file}, line {number}: no JSON") from broken
-            if not isinstance(said, dict):
-                raise BadPrompts(f"{file}, line {number}: no JSON object")
-            yield said
+                whole = await ask(tier.answers, request, alternatives=ALTERNATIVES, patience=self._patience)
+            except ModelError as failed:
+                self._judge(tier, failed)
+                raise
+        self._answered.add(tier.name)
+        self._in_a_row[tier.name] = 0
+        if not whole.draft.choices[0].tokens:
+            self.unsure[tier.name] += 1
+        return output_of(tier, whole)
+
+    def _judge(self, tier: Asked, failed: ModelError) -> None:
+        """Raise CannotRecord where it is no use to go on: what is refused here and there is the prompts' fault."""
+        if isinstance(failed, Misconfigured):
+            raise CannotRecord(f"tier {tier.name!r}: {failed}: see to its address, model and key") from failed
+        if isinstance(failed, CapabilityMiss) and tier.name in self._answered:
+            return
+        self._in_a_row[tier.name] += 1
+        if self._in_a_row[tier.name] >= self._most_in_a_row:
+            raise CannotRecord(
+                f"tier {tier.name!r}: {self._most_in_a_row} questions in a row got no answer, the last one: {failed}"
+            ) from failed
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors in a group, and in those within it."""
+    found: list[BaseException] = []
+    for one in group.exceptions:
+        found += leaves(one) if isinstance(one, BaseExceptionGroup) else [one]
+    return found
+
+
+def output_of(tier: Asked, whole: Whole) -> Output:
+    """An answer as it is recorded."""
+    reply = plain(whole.reply)
+    usage = whole.usage
+    fingerprints = tier.fingerprints()
+    return Output(
+        model=tier.model,
+        text=said_in(whole.draft.choices[0]),
+        reply=reply,
+        fingerprint=next(iter(fingerprints)) if len(fingerprints) == 1 else None,
+        seconds=round(whole.seconds, 6),
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        cost=cost_of(tier, usage, reply),
+    )
+
+
+def cost_of(tier: Asked, usage: Usage | None, reply: JsonObject) -> float | None:
+    """By the tier's price, or as the gateway says."""
+    if tier.price is not None:
+        return tier.price.of(usage) if usage else None
+    cost = at(reply, "usage", "smallfirst", "cost")
+    return float(cost) if isinstance(cost, int | float) else None
+
+
+def at(tree: Json, *path: str) -> Json:
+    """The value at that path of an object, None where there is none."""
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def plain(reply: WireReply) -> JsonObject:
+    """The reply as JSON."""
+    value: JsonObject = orjson.loads(orjson.dumps(reply))
+    return value

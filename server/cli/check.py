@@ -6,11 +6,22 @@ from pathlib import Path
 from rich.console import Console
 
 from models.launcher.speculation import Drafter, Handover
+from router.policy import Policy
+from server.building import served_policy
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
 from server.settings.reading import SettingsError, read_settings
-from server.settings.schema import CascadeSettings, Settings, StreamSettings, TierSettings
+from server.settings.schema import (
+    AuditSettings,
+    BudgetSettings,
+    CascadeSettings,
+    Settings,
+    StreamSettings,
+    TierSettings,
+)
+from server.settings.store import StoreSettings
+from server.store.home import home_of, state_folder
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -23,13 +34,13 @@ def run_check(config: Path, environment: Mapping[str, str]) -> int:
         complain(wrong.mistakes)
         return WRONG_USE
     console = Console(highlight=False, soft_wrap=True)
-    for line in plan(settings, engines):
+    for line in plan(settings, engines, state_folder(environment)):
         console.print(line, markup=False)
     return 0
 
 
-def plan(settings: Settings, engines: Sequence[Engine]) -> Iterator[str]:
-    """The configuration in sentences."""
+def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> Iterator[str]:
+    """The configuration in sentences; `state` is where a store goes that the configuration names no place for."""
     server = settings.server
     keys = "without keys" if server.auth == "none" else "without keys, to this machine only"
     yield f"gateway at http://{server.host}:{server.port}, {keys}"
@@ -40,6 +51,16 @@ def plan(settings: Settings, engines: Sequence[Engine]) -> Iterator[str]:
         yield f"cascade {name}: {rule(cascade)}"
     if not settings.cascades:
         yield "no cascade: each tier answers to its name"
+    yield f"store: {kept(settings.store, state)}"
+
+
+def kept(store: StoreSettings, state: Path | None) -> str:
+    """What is kept of requests, and where."""
+    home = home_of(store, state)
+    if home is None:
+        return "nothing is kept"
+    days = "for good" if store.keep_days is None else f"for {store.keep_days:g} days"
+    return f"decisions {'and texts' if store.texts else 'without texts'}, {days}, in {home.folder}"
 
 
 def price(tier: TierSettings) -> str:
@@ -80,14 +101,53 @@ def by_requests(tokens_by_batch: Mapping[int, int]) -> str:
 def rule(cascade: CascadeSettings) -> str:
     """When which tier answers."""
     *drafters, final = cascade.tiers
-    if cascade.mode == "exact" or cascade.threshold is None:
-        return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts (mode exact)"
+    policy = served_policy(cascade)
+    if policy.mode == "exact":
+        why = "mode exact" if policy.fallback is None else f"mode certified cannot be kept: {policy.fallback}"
+        return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts ({why})"
     checks = ", ".join(cascade.checks) or "none"
     return (
-        f"{', then '.join(drafters)} if {cascade.scorer} confidence >= {cascade.threshold:g}, else {final}; "
-        f"escalates without a score: {checks}; "
-        f"without evidence: {cascade.on_missing_evidence}; {streams(cascade.stream, drafters[0], final)}"
+        f"{', then '.join(drafters)} if {policy.scorer.name} confidence >= {policy.threshold:g}, else {final}"
+        f"{promise(cascade)}; escalates without a score: {checks}; without evidence: {cascade.on_missing_evidence}; "
+        f"{opening(cascade, policy)}"
+        f"{''.join(f'; {one}' for one in (*budgeted(cascade.budget, final), *audited(cascade.audits)))}"
     )
+
+
+def opening(cascade: CascadeSettings, policy: Policy) -> str:
+    """When a client that streams is shown something."""
+    if policy.mode == "certified":
+        return "streams open when the decision is made"
+    return streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
+
+
+def promise(cascade: CascadeSettings) -> str:
+    """What is certified of a cascade in mode `certified`."""
+    certificates = () if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
+    said = [
+        f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
+        f" {one.expires_on}"
+        for task, one in certificates
+    ]
+    return f" (certified: {'; '.join(said)})" if said else ""
+
+
+def budgeted(budget: BudgetSettings, final: str) -> Iterator[str]:
+    """What moves the threshold."""
+    if budget.escalated is not None:
+        yield f"the threshold moves so that {budget.escalated:.4g} of the requests escalate"
+    if budget.spend is not None:
+        yield f"the threshold moves so that {budget.spend:.4g} of what {final} alone would cost is spent"
+    if budget.load_price > 1:
+        yield f"while {final} has no room it counts {budget.load_price:g} times its price"
+
+
+def audited(audits: AuditSettings) -> Iterator[str]:
+    """What is compared with the final tier's answers."""
+    if audits.rate is not None and audits.spend_per_day is not None:
+        yield f"{audits.rate:.4g} of accepted drafts are audited by {audits.grader}, for {audits.spend_per_day:g} a day"
+    elif audits != AuditSettings():
+        yield "nothing is audited until both rate and spend_per_day are set"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 WRONG_USE = 2
+INTERRUPTED = 130
 
 
 def complain(mistakes: Sequence[str]) -> None:

@@ -65,6 +65,20 @@ def chat(
 
 
 @app.command()
+def explain(
+    decision: Annotated[str, typer.Argument(metavar="ID", help="A response's id, or its x-request-id.")],
+    url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
+    store: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Read the store itself: its folder, or sqlite:///….")
+    ] = None,
+) -> None:
+    """Say why a request went where it went, token by token, and what it would have cost otherwise."""
+    from server.cli.explain import run_explain
+
+    raise typer.Exit(run_explain(decision, url=url, store=store))
+
+
+@app.command()
 def conformance(
     url: Annotated[
         str | None, typer.Argument(metavar="URL", help="The gateway, for example http://127.0.0.1:8080.")
@@ -130,6 +144,137 @@ def demo_grade(
         from server.cli.demo import run_grade
 
     raise typer.Exit(run_grade(weights or WEIGHTS, questions, device))
+
+
+@demo.command("questions")
+def demo_questions(
+    split: Annotated[Literal["train", "threshold", "held-out"], typer.Option(help="Who may see them.")] = "threshold",
+    count: Annotated[int, typer.Option(min=1)] = 1000,
+    seed: Annotated[str | None, typer.Option(help="Draw others than those that the demo is graded on.")] = None,
+) -> None:
+    """Print the demo pair's questions with their answers, as prompts for `smallfirst record`."""
+    from models.demo.question import Split
+    from server.cli.questions import prompts
+
+    for line in prompts(Split(split), count, seed):
+        typer.echo(line)
+
+
+@app.command()
+def record(
+    prompts: Annotated[Path, typer.Argument(metavar="PROMPTS", help="JSONL, see docs/recorded.md.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL; what it holds already is not asked again.")],
+    url: Annotated[str, typer.Option(help="A running gateway, whose tiers are asked.")] = "http://127.0.0.1:8080",
+    config: Annotated[
+        Path | None, typer.Option(help="Ask the servers of this configuration instead, at its tiers' `urls`.")
+    ] = None,
+    cascade: Annotated[
+        str | None, typer.Option(help="The cascade whose tiers are asked, where there are several.")
+    ] = None,
+    tiers: Annotated[str | None, typer.Option(help="The tiers, with commas between them; the final one last.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Questions that a tier answers at a time.")] = 8,
+    temperature: Annotated[float | None, typer.Option(min=0, help="For requests that name none.")] = None,
+    grader: Annotated[str | None, typer.Option(help="Grades questions that name no grader of their own.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="The gateway's key.")] = None,
+) -> None:
+    """Put questions to every tier, and keep the answers with log-probabilities, time, tokens and cost."""
+    from server.cli.record import Wanted, run_record
+    from server.cli.recorded_tiers import Choice, Gateway
+
+    names = [name.strip() for name in (tiers or "").split(",") if name.strip()]
+    wanted = Wanted(prompts, out, Choice(names, cascade), at_once, temperature, grader)
+    raise typer.Exit(run_record(wanted, config or Gateway(url, api_key), os.environ))
+
+
+@app.command()
+def grade(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Recorded questions.")],
+    grader: Annotated[
+        str | None,
+        typer.Option(
+            help="exact, numeric, choice, json, regex:PATTERN, agreement[:GRADER], command:LINE, judge:MODEL@URL, or"
+            " an installed one's name."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Another file for the result than FILE itself.")] = None,
+    final: Annotated[str | None, typer.Option(help="The final tier, where questions have more than two.")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 8,
+) -> None:
+    """Tell which recorded answers are right."""
+    from server.cli.grade import Wanted, run_grade
+
+    raise typer.Exit(run_grade(Wanted(file, (out or file).resolve(), grader, final, at_once), os.environ))
+
+
+@app.command()
+def tune(
+    config: ConfigFile,
+    recorded: Annotated[Path, typer.Argument(help="Graded questions: what `smallfirst record` kept.")],
+    out: Annotated[Path, typer.Argument(help="The artefact's file, for `trust:`.")],
+    cascade: Annotated[str | None, typer.Option(help="Which one, where CONFIG has several.")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(min=0.0001, max=0.5, help="Certify that the loss is at most this share of requests.")
+    ] = None,
+    delta: Annotated[float, typer.Option(min=0.0001, max=0.5, help="The chance that the certificate is wrong.")] = 0.1,
+    quality: Annotated[
+        float | None, typer.Option(min=0, help="Keep this share of the final tier's right answers.")
+    ] = None,
+    escalated: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Escalate at most this share of requests.")
+    ] = None,
+    cost: Annotated[
+        float | None, typer.Option(min=0, help="Spend at most this share of the final tier's cost alone.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The threshold of mode `threshold`, as you say.")
+    ] = None,
+    scorer: Annotated[str, typer.Option(help="`fitted`, or one of the fixed scorers.")] = "fitted",
+    features: Annotated[
+        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else all there is.")
+    ] = None,
+    confidence_of: Annotated[
+        Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
+    ] = "right",
+    by_task: Annotated[bool, typer.Option("--by-task", help="Fit each task that has enough questions alone.")] = False,
+    certify_share: Annotated[
+        float, typer.Option(min=0.1, max=0.9, help="Share of the questions kept for the certificate.")
+    ] = 0.5,
+    max_age_days: Annotated[int, typer.Option(min=1, help="How long the certificate holds without audits.")] = 90,
+    gate_sizes: Annotated[
+        str, typer.Option(help="Numbers of first tokens for the stream gate; empty for no gate.")
+    ] = "8,16,24,32,48,64,96,128",
+    loss: Annotated[
+        Literal["regret", "disagreement"],
+        typer.Option(help="What is certified; audits in production can watch `disagreement` with the final tier."),
+    ] = "regret",
+    audit_grader: Annotated[str, typer.Option(help="What tells whether a draft and the final tier agree.")] = "exact",
+    seed: Annotated[int, typer.Option(help="Draws the split.")] = 1,
+) -> None:
+    """Fit a scorer, its calibration, a threshold and the stream gate to graded questions, and certify them (extra
+    `lab`)."""
+    with extra("lab"):
+        from router.lab.tuning import Promise, Wanted
+        from server.cli.tune import Files, features_named, run_tune, scorer_named, sizes_of, target_of
+
+    try:
+        wanted = Wanted(
+            scorer=scorer_named(scorer),
+            features=features_named(features),
+            confidence_of=confidence_of,
+            target=target_of(quality=quality, escalated=escalated, cost=cost, threshold=threshold),
+            threshold=threshold,
+            promise=None if epsilon is None else Promise(epsilon, delta, max_age_days),
+            certify_share=certify_share,
+            by_task=by_task,
+            gate_sizes=sizes_of(gate_sizes),
+            loss=loss,
+            audit_grader=audit_grader,
+            seed=seed,
+        )
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
+    files = Files(config, recorded, out)
+    raise typer.Exit(run_tune(files, wanted, cascade=cascade, environment=os.environ))
 
 
 @app.command()

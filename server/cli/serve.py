@@ -9,6 +9,7 @@ from server.app import create_app
 from server.cli.console import WRONG_USE, complain
 from server.logs import set_up_logs
 from server.settings.reading import SettingsError, read_settings
+from server.store.home import home_of, refuse_unwritable, state_folder
 
 
 def run_serve(config: Path, environment: Mapping[str, str]) -> int:
@@ -18,12 +19,13 @@ def run_serve(config: Path, environment: Mapping[str, str]) -> int:
         for name, tier in settings.tiers.items():
             if not tier.urls:
                 raise SettingsError([f"tiers.{name}: has no urls: `smallfirst up` starts its engine, `serve` does not"])
+        refuse_unwritable(home_of(settings.store, state_folder(environment)))
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
     set_up_logs()
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, state_folder(environment)),
         host=settings.server.host,
         port=settings.server.port,
         log_config=None,

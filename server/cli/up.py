@@ -18,6 +18,7 @@ from server.cli.fitting import refuse_unfit
 from server.logs import set_up_logs
 from server.settings.reading import PREFIX, SettingsError, read_settings
 from server.settings.schema import Settings, shouted
+from server.store.home import home_of, refuse_unwritable, state_folder
 
 GATEWAY = "gateway"
 GATEWAY_START_S = 60.0
@@ -31,6 +32,7 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
         engines = engines_of(settings, file, environment)
         refuse_unfit(engines)
         refuse_taken_ports(settings)
+        refuse_unwritable(home_of(settings.store, state_folder(environment)))
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE

@@ -32,6 +32,11 @@ class Controls(Closed):
     stream: StreamControls | None = None
     task: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
+    @property
+    def decides(self) -> bool:
+        """Whether the request wants to be judged otherwise than its cascade does."""
+        return self.mode is not None or self.threshold is not None or self.stream is not None
+
 
 def with_mode(controls: Controls | None, headers: Mapping[str, str]) -> Controls:
     """The controls, in the mode that the request's header names, if it names one. Raises RequestError."""

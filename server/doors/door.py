@@ -24,6 +24,11 @@ class Arrival:
 class Writer(Protocol):
     """Words one answer; made for one request. A stream is its chunks, then its ending or a `broken` event."""
 
+    @property
+    def id(self) -> str:
+        """The response's id, as its body has it."""
+        ...
+
     def whole(self, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
         """The body of an answer in one piece."""
         ...

@@ -25,10 +25,15 @@ class Named:
     model: str
     prompt: Prompt
 
+    @property
+    def id(self) -> str:
+        """The message's."""
+        return f"msg_{self.request_id}"
+
     def message(self, content: Sequence[object], ending: "Ending", usage: JsonObject) -> dict[str, object]:
         """A message; at a stream's beginning an empty one."""
         return {
-            "id": f"msg_{self.request_id}",
+            "id": self.id,
             "type": "message",
             "role": "assistant",
             "model": self.model,

@@ -36,6 +36,11 @@ class MessagesWriter:
         self._refused = False
         self._last: WireReply = {}
 
+    @property
+    def id(self) -> str:
+        """The message's."""
+        return self._named.id
+
     def whole(self, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
         """A message."""
         return whole_message(self._named, delta, finish, outcome)

@@ -32,6 +32,11 @@ class ResponsesWriter:
         self._service_tier: object = None
         self._told = 0
 
+    @property
+    def id(self) -> str:
+        """The response's."""
+        return str(self._echo["id"])
+
     def whole(self, delta: Delta, finish: Finish, outcome: Outcome) -> bytes:
         """A response: the fold of its events, which nobody hears of here."""
         self._take(delta)

@@ -56,7 +56,7 @@ def read_settings(file: Path, environment: Mapping[str, str]) -> Settings:
 
 
 def read_settings_to_tune(file: Path, environment: Mapping[str, str]) -> Settings:
-    """As `read_settings`, without what needs an artefact that is yet to be tuned."""
+    """As `read_settings`, without what needs an artefact that is yet to be made: to record, and to tune."""
     tree = overridden(read_yaml(file), environment)
     cascades = tree.get("cascades")
     for cascade in cascades.values() if isinstance(cascades, dict) else ():

@@ -27,6 +27,7 @@ from router.scorers import ScorerName
 from router.trust import Trust, trust_of
 from server.settings.section import Section
 from server.settings.speculation import SpeculationSettings, refuse_clash, refuse_missing_drafters
+from server.settings.store import StoreSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -155,6 +156,30 @@ class StreamSettings(Section):
         return self.on_doubt != "hold" or self.stop_at is not None
 
 
+class BudgetSettings(Section):
+    """What moves a cascade's threshold in mode `threshold`: a share that is held, and the final tier's load."""
+
+    escalated: Annotated[float, Field(gt=0, lt=1)] | None = None
+    spend: Annotated[float, Field(gt=0, lt=1)] | None = None
+    load_price: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if self.escalated is not None and self.spend is not None:
+            raise ValueError("hold the share that is escalated or the one that is spent, not both: one threshold moves")
+        return self
+
+
+class AuditSettings(Section):
+    """How many accepted drafts are compared with what the final tier would have said; none until both `rate` and
+    `spend_per_day` are set."""
+
+    rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    spend_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    grader: Literal["exact"] = "exact"
+    at_once: Annotated[int, Field(ge=1, le=64)] = 2
+
+
 class CascadeSettings(Section):
     """Which tiers answer to the cascade's name, in which order, and when a draft is good enough."""
 
@@ -174,6 +199,8 @@ class CascadeSettings(Section):
     on_missing_evidence: OnMissingEvidence = "escalate"
     failover_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     stream: StreamSettings = StreamSettings()
+    budget: BudgetSettings = BudgetSettings()
+    audits: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")
     def _can_decide(self) -> Self:
@@ -190,6 +217,8 @@ class CascadeSettings(Section):
         gate = self.trust.gate if self.trust is not None else None
         if not self.stream.needs_a_gate:
             return self
+        if self.budget != BudgetSettings():
+            raise ValueError("a budget moves the threshold, and the stream's gate was fitted for one: leave one out")
         if gate is None:
             raise ValueError(
                 "stream: a gate is needed to judge a draft by its first tokens: give `trust` an artefact of"
@@ -241,6 +270,7 @@ class Settings(Section):
     tiers: Annotated[dict[Name, TierSettings], Field(min_length=1)]
     cascades: Mapping[Name, CascadeSettings] = {}
     server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -43,8 +43,45 @@ def test_a_right_configuration_is_told_in_words(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("budget: {escalated: 0.3}", "the threshold moves so that 0.3 of the requests escalate"),
+        ("budget: {spend: 0.5}", "the threshold moves so that 0.5 of what large alone would cost is spent"),
+        ("budget: {load_price: 2}", "while large has no room it counts 2 times its price"),
+        ("audits: {rate: 0.02, spend_per_day: 5}", "0.02 of accepted drafts are audited by exact, for 5 a day"),
+        ("audits: {rate: 0.02}", "nothing is audited until both rate and spend_per_day are set"),
+    ],
+)
+def test_the_plan_says_what_moves_the_threshold_and_what_is_audited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, said: str
+) -> None:
+    file = written(RIGHT.replace("threshold: 0.9", f"threshold: 0.9, {more}"), tmp_path)
+
+    assert run_check(file, {}) == 0
+
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("right", "wrong", "mistake"),
     [
+        (
+            "threshold: 0.9",
+            "threshold: 0.9, budget: {escalated: 0.3, spend: 0.5}",
+            "cascades.auto.budget: hold the share that is escalated or the one that is spent, not both",
+        ),
+        (
+            "threshold: 0.9",
+            "threshold: 0.9, budget: {escalated: 1}",
+            "cascades.auto.budget.escalated: should be less than 1",
+        ),
+        (
+            "threshold: 0.9",
+            "threshold: 0.9, budget: {load_price: 0.5}",
+            "cascades.auto.budget.load_price: should be greater than or equal to 1",
+        ),
+        ("threshold: 0.9", "threshold: 0.9, audits: {rate: 0}", "cascades.auto.audits.rate: should be greater than 0"),
+        ("threshold: 0.9", "threshold: 0.9, audits: {grader: mood}", "cascades.auto.audits.grader: should be 'exact'"),
         ("model: s,", "model: s, modle: t,", "tiers.small.modle: unknown key"),
         ("price: {input: 0.02, output: 0.04}, ", "", "tiers.small.price: is missing"),
         ("output: 1.20", "output: -1", "tiers.large.price.output: should be greater than or equal to 0"),

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from datetime import date
 from pathlib import Path
+from random import Random
 from typing import get_args, get_origin
 
 import pytest
 import yaml
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from models.answer import Speculation, Usage, WentOn
@@ -19,8 +21,12 @@ from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, FailureReason, Misconfigured, Overloaded, TimedOut, Unreachable
 from models.pool import Pool
 from models.replica import Replica
+from router.audits import AuditResult, AuditRules, Sampling
+from router.budget import Budget
 from router.call import Tier
 from router.cascade import Cascade
+from router.certificate import Certificate
+from router.drift import WINDOW, Drift, histogram_of
 from router.events import (
     AcceptanceReason,
     Accepted,
@@ -33,21 +39,36 @@ from router.events import (
     EscalationReason,
     Event,
     Failed,
+    Fallback,
     Finished,
     Opened,
+    Planned,
     Scored,
+    ThresholdBy,
 )
 from router.failover import Failover
 from router.money import LengthRatio, Price
 from router.outcome import Outcome
 from router.policy import Policy
 from router.scorers import SCORERS
+from router.standing import State
+from router.steering import Steering
+from router.watch import Watch
+from server.auditing import Auditor, Comparing
+from server.cascades import Overseen, cascade_card
 from server.cli.check import run_check
+from server.doors.feedback import FeedbackRequest
 from server.errors import DEADLINE, INTERNAL, problem_of, status_problem
 from server.headers import decision_headers
 from server.metrics import Metrics
+from server.recall import FULL, UNREADABLE
 from server.settings.reading import read_settings
 from server.settings.schema import Settings
+from server.settings.section import Section
+from server.store.memory import MemoryLedger
+from server.store.records import Decision, Evidence, Feedback, Step, Texts
+from server.store.tally import Tally
+from server.store.telling import Alone, Otherwise
 
 
 def lately_verified(endpoint: Endpoint) -> Replica:
@@ -73,10 +94,15 @@ NOBODY = Pool((), unasked)
 PAIR = Cascade(
     "auto",
     (Tier("small", NOBODY, Price(1, 2)), Tier("large", NOBODY, Price(10, 20))),
-    Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate"),
+    Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate", fallback="alarmed"),
     LengthRatio(),
     Failover(1.0),
+    steering=Steering(escalated=Budget(0.5)),
 )
+CERTIFICATE = Certificate(
+    loss="disagreement", grader="exact", epsilon=0.02, delta=0.1, threshold=0.9, questions=500, accepted=400, losses=3,
+    split="0" * 64, certified_on=date(2026, 1, 1),
+)  # fmt: skip
 STORY: tuple[Event, ...] = (
     Began("small", 0.1),
     Called("small", Usage(10, 3), 0.1),
@@ -88,6 +114,7 @@ STORY: tuple[Event, ...] = (
     Continued("large", 2),
     Called("large", Usage(10, 3), 0.1, Speculation(4, 3, 1, 4), went_on=WentOn("ids", 2)),
     Capped("small"),
+    Planned("auto", ("small", "large"), "exact", 0.5, "uncertified"),
     Failed("large", "timeout"),
     Finished("large"),
 )
@@ -116,7 +143,7 @@ def test_every_metric_is_documented_with_its_labels() -> None:
 
 
 def test_every_reason_is_documented() -> None:
-    reasons = {*words_of(EscalationReason), *words_of(AcceptanceReason), *words_of(FailureReason)}
+    reasons = {*words_of(EscalationReason), *words_of(AcceptanceReason), *words_of(FailureReason), *words_of(Fallback)}
 
     assert reasons <= quoted(text_of("metrics.md"))
     assert reasons <= quoted(text_of("api.md"))
@@ -142,9 +169,37 @@ def test_every_header_of_a_decision_is_documented() -> None:
     assert {bare(row[0]) for row in rows("api.md", "Header")} == set(headers)
 
 
+def test_every_key_of_a_cascade_is_documented() -> None:
+    card = cascade_card(overseen())
+
+    documented = {key for row in rows("watching.md", "Key") for key in quoted(row[0])}
+
+    assert documented == set(dotted(card))
+
+
+def test_every_state_of_a_certificate_is_documented() -> None:
+    assert {bare(row[0]) for row in rows("watching.md", "State")} == set(words_of(State))
+    assert set(words_of(Fallback)) <= quoted(text_of("api.md"))
+
+
+def test_every_result_of_an_audit_and_every_mover_of_a_threshold_is_documented() -> None:
+    assert {*words_of(AuditResult), *words_of(ThresholdBy), *words_of(State)} <= quoted(text_of("metrics.md"))
+    assert set(words_of(ThresholdBy)) <= quoted(text_of("api.md"))
+
+
+def test_every_key_of_a_decision_is_documented() -> None:
+    keys = {field.name for kind in (Decision, Step, Evidence, Texts, Otherwise, Alone) for field in fields(kind)}
+
+    assert keys | {"otherwise", "feedback", "audits"} <= quoted(text_of("decisions.md"))
+
+
+def test_every_field_of_feedback_is_documented() -> None:
+    assert {bare(row[0]) for row in rows("decisions.md", "Field")} == set(FeedbackRequest.model_fields)
+
+
 def test_every_error_is_documented() -> None:
     failures = (BadReply(""), CapabilityMiss(""), Misconfigured(""), Overloaded(""), TimedOut(""), Unreachable(""))
-    problems = [*map(problem_of, failures), *map(status_problem, (404, 405)), DEADLINE, INTERNAL]
+    problems = [*map(problem_of, failures), *map(status_problem, (404, 405)), DEADLINE, INTERNAL, UNREADABLE, FULL]
 
     documented = {(row[0], bare(row[1]), bare(row[2])) for row in rows("api.md", "Status")}
 
@@ -191,7 +246,7 @@ def test_the_check_of_the_documented_example_prints_what_is_documented(
     page = DOCS / "configuration.md"
     (example,) = filter(is_whole, blocks("yaml", page))
 
-    assert run_check(written(example, tmp_path), {}) == 0
+    assert run_check(written(example, tmp_path), {"HOME": "/home/you"}) == 0
 
     assert capsys.readouterr().out in blocks("text", page)
 
@@ -251,7 +306,7 @@ def settings() -> Mapping[str, list[FieldInfo]]:
     return found
 
 
-def keys_of(section: type[BaseModel], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def keys_of(section: type[Section], path: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """The dotted path of each key of a section and of those within it; a map's own keys are `<name>`."""
     for name, field in section.model_fields.items():
         yield path + name, field
@@ -259,9 +314,9 @@ def keys_of(section: type[BaseModel], path: str = "") -> Iterator[tuple[str, Fie
             yield from keys_of(inner, f"{path}{name}.{step}")
 
 
-def sections_in(annotation: object) -> Iterator[tuple[type[BaseModel], str]]:
+def sections_in(annotation: object) -> Iterator[tuple[type[Section], str]]:
     """The sections that a key of this type holds, and the path's part between the key and theirs."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+    if inspect.isclass(annotation) and issubclass(annotation, Section):
         yield annotation, ""
         return
     inside = get_origin(annotation)
@@ -285,7 +340,7 @@ def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel):
+    if isinstance(value, Section):
         value = value.model_dump(exclude_defaults=True)
     if isinstance(value, tuple):
         value = list(value)
@@ -300,6 +355,28 @@ def told(events: tuple[Event, ...]) -> Outcome:
     return outcome
 
 
+def overseen() -> Overseen:
+    """A cascade of which everything is known that metrics show."""
+    drift = Drift(histogram_of([0.5]))
+    for _ in range(WINDOW):
+        drift.saw(0.5)
+    auditor = Auditor(
+        PAIR, Watch(CERTIFICATE, drift=drift), sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
+        comparing=Comparing("exact", str.startswith), has_room=lambda: True, ledger=MemoryLedger(), counting=Metrics(),
+    )  # fmt: skip
+    told(STORY)
+    return Overseen(PAIR, auditor, NOBODY)
+
+
+def dotted(card: Mapping[str, object], path: str = "") -> Iterator[str]:
+    """The paths of its values."""
+    for key, value in card.items():
+        if isinstance(value, dict):
+            yield from dotted(value, f"{path}{key}.")
+        else:
+            yield path + key
+
+
 def metrics_and_labels() -> dict[str, set[str]]:
     """Every metric that the gateway has, under the name that Prometheus shows, and its labels."""
     metrics = Metrics()
@@ -309,6 +386,12 @@ def metrics_and_labels() -> dict[str, set[str]]:
     metrics.ended(told(STORY), status=200, elapsed_s=1.0, overhead_s=0.1)
     metrics.refused(400)
     metrics.passed("small", "/v1/embeddings", status=200, usage=Usage(10, 0), cost=0.1)
+    metrics.audited("auto", "agreed")
+    metrics.audit_cost("auto", "large", 0.1)
+    metrics.oversee([overseen()])
+    tally = Tally(metrics.registry)
+    tally.dropped("full")
+    tally.written([Feedback("1", "chatcmpl-1", 0.0)])
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]

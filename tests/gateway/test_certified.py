@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 from fakes.live import DRAFT
+from fakes.pools import probed
 from fakes.scripted import Script
 from fakes.trusting import certificate, fit, gate_of, trust
 from gateway.test_streams import chunks_of, text_of
@@ -58,10 +59,22 @@ async def test_without_a_valid_certificate_the_final_tier_answers(gateway, kept,
     assert "threshold" not in said
 
 
+async def test_another_model_behind_a_tiers_name_is_not_what_was_certified(gateway) -> None:
+    tiers = [{"model": "scripted", "fingerprint": "that of another"}, {"model": "scripted"}]
+    kept = trust(certified=certificate(0.8), tiers=tiers)
+    cascade = await gateway(small=Script(DRAFT), large=LARGE, mode="certified", trust=kept, threshold=None)
+    await probed(cascade.url)
+
+    said = await headers_of(cascade)
+
+    assert (said["tier"], said["mode"], said["reason"]) == ("large", "exact", "stale")
+
+
 async def test_a_kind_of_request_has_its_own_certificate(gateway) -> None:
     sums = fit(threshold=0.3, certified=certificate(0.6))
-    cascade = await gateway(small=Script(DRAFT, ps=(0.7,)), large=LARGE, mode="certified", task="sums",
-                            trust=trust(certified=certificate(0.8), clusters={"sums": sums}), threshold=None)  # fmt: skip
+    kept = trust(certified=certificate(0.8), clusters={"sums": sums})
+    cascade = await gateway(small=Script(DRAFT, ps=(0.7,)), large=LARGE, mode="certified", task="sums", trust=kept,
+                            threshold=None)  # fmt: skip
 
     assert (await headers_of(cascade))["threshold"] == "0.600000"
     assert (await headers_of(cascade, mode="threshold"))["threshold"] == "0.300000"

@@ -66,7 +66,8 @@ async def test_an_accepted_stream_is_the_drafters_alone(gateway) -> None:
     usage = chunks[-2]["usage"]
     assert (usage["completion_tokens"], usage["total_tokens"]) == (8, 18)
     assert usage["smallfirst"]["decision"] == {
-        "tier": "small", "escalated": False, "reason": "sure", "confidence": 0.99
+        "tier": "small", "escalated": False, "reason": "sure", "confidence": 0.99,
+        "confidence_of": "right",
     }  # fmt: skip
     assert cascade.large.seen == []
     assert await metric(cascade.url, "smallfirst_opened_streams_total") == 1
@@ -100,7 +101,8 @@ async def test_the_decision_is_told_with_the_last_piece_where_usage_is_not_wante
     chunks = await chunks_of(cascade.url)
 
     assert chunks[-1] == {"done": True}
-    decision = {"tier": "large", "escalated": True, "reason": "unsure", "confidence": 0.2}
+    decision = {"tier": "large", "escalated": True, "reason": "unsure", "confidence": 0.2,
+                "confidence_of": "right"}  # fmt: skip
     assert chunks[-2]["smallfirst"] == decision
     assert [chunk for chunk in chunks[:-2] if "smallfirst" in chunk or "usage" in chunk] == []
     assert [choice["finish_reason"] for chunk in chunks[:-1] for choice in chunk["choices"]][-1] == "stop"

@@ -149,22 +149,14 @@ def test_many_labels_with_steps_get_isotonic_regression() -> None:
     assert fitted.probability(0.45) == pytest.approx(0.5, abs=0.06)
 
 
-def gains(count, *, mean, deviation):
-    """Log losses of two kinds whose paired difference has exactly that mean and deviation."""
-    swing = np.tile([-1.0, 1.0], count // 2) * deviation * np.sqrt((count - 1) / count)
-    return {"platt": 1 + mean + swing, "beta": np.ones(count)}
+@pytest.mark.parametrize(("gain", "best"), [(-0.01, "platt"), (0.99, "platt"), (1.01, "beta")])
+def test_below_500_labels_platt_is_left_for_more_than_a_nat_only(gain, best) -> None:
+    assert best_of({"platt": np.full(499, 1 + gain / 499), "beta": np.ones(499)}) == best
 
 
-def test_below_500_labels_platt_is_left_for_more_than_a_standard_error_only() -> None:
-    error = 0.5 / np.sqrt(498)
-
-    assert best_of(gains(498, mean=0.99 * error, deviation=0.5)) == "platt"
-    assert best_of(gains(498, mean=1.01 * error, deviation=0.5)) == "beta"
-
-
-def test_from_500_labels_on_the_least_loss_wins() -> None:
-    assert best_of(gains(500, mean=1e-6, deviation=0.5)) == "beta"
-    assert best_of(gains(500, mean=-1e-6, deviation=0.5)) == "platt"
+@pytest.mark.parametrize(("gain", "best"), [(-0.01, "platt"), (0.01, "beta")])
+def test_from_500_labels_on_the_least_loss_wins(gain, best) -> None:
+    assert best_of({"platt": np.full(500, 1 + gain / 500), "beta": np.ones(500)}) == best
 
 
 def test_outcomes_too_few_of_a_kind_to_compare_by_get_platt() -> None:

@@ -323,6 +323,19 @@ def test_what_is_no_grid_or_no_graded_split_is_refused(grid, confidence, loss) -
         tried_at(grid, confidence, loss)
 
 
+@pytest.mark.parametrize(
+    ("draft", "final"), [([None], [True]), ([True], [None]), ([True, False], [True]), (True, True)]
+)
+def test_what_no_grader_has_judged_is_neither_regretted_nor_not(draft, final) -> None:
+    with pytest.raises(CannotCertify):
+        regrets(draft, final)
+
+
+def test_what_no_grader_has_judged_is_no_disagreement() -> None:
+    with pytest.raises(CannotCertify, match="no grader has judged"):
+        disagreements([True, None])
+
+
 @pytest.mark.parametrize("confidences", [[], [float("nan")], [2.0]])
 def test_what_is_no_confidence_makes_no_grid(confidences) -> None:
     with pytest.raises(CannotCertify):

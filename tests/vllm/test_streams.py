@@ -1,6 +1,5 @@
 """Streams that open before their draft is whole, on real vLLM: the text, the token ids and the usage of the client."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,9 @@ from vllm.servers import VllmServer
 from models.demo.curriculum import distinct
 from models.demo.files import CONFIG
 from models.demo.question import Split
-from router.gate import gate_of
+from router.trust import TierPrint, trust_of
 
-GATE = gate_of((Path(CONFIG).parent / "gate.json").read_bytes())
+TRUST = trust_of((Path(CONFIG).parent / "trust.json").read_bytes())
 LIVE = {"on_doubt": "continue", "gate_tokens": 8, "holdback_tokens": 4}
 ASK: dict = {
     "stream": True,
@@ -27,9 +26,10 @@ QUESTIONS = [question.prompt for question in distinct(Split.HELD_OUT, 60)]
 @pytest.fixture
 async def live(gateway, small: VllmServer, handover: VllmServer) -> Gateway:
     """The demo's cascade on vLLM."""
-    stream = {**LIVE, "gate": replace(GATE, model=small.model)}
+    tiers = tuple(TierPrint(model=server.model) for server in (small, handover))
+    trust = TRUST.model_copy(update={"tiers": tiers})
     servers = {"small": tier(small), "large": tier(handover)}
-    running = await gateway(servers, scorer="min-logprob", threshold=GATE.threshold, stream=stream)
+    running = await gateway(servers, trust=trust, threshold=None, stream=LIVE)
     await probed(running.url)
     return running
 

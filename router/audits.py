@@ -1,0 +1,170 @@
+"""Which accepted drafts are audited, with which propensity, and what of it is folded: decisions alone. Knows no clock
+but the one it is given, and asks no model."""
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Generic, Literal, TypeVar
+
+from models.answer import Choice, Draft
+from models.prompt import Prompt
+
+AuditResult = Literal["agreed", "disagreed", "undecided", "failed", "dropped"]
+
+DAY_S = 86_400
+LOST_AT_START = 2.0
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRules:
+    """`rate`, in (0, 1], is the share of accepted drafts that are audited, `spend_per_day` what their calls may cost in
+    a day (UTC), in the currency of the prices."""
+
+    rate: float
+    spend_per_day: float
+
+
+class Sampling:
+    """Draws requests for auditing, as far as the day's money goes. `now_s` is in Unix seconds."""
+
+    def __init__(self, rules: AuditRules, *, draw: Random, now_s: Callable[[], float] = time.time) -> None:
+        self.rules = rules
+        self._draw = draw
+        self._now_s = now_s
+        self._day = self._today
+        self._spent = 0.0
+        self._paid = 0
+        self._typical = 0.0
+        self._running = 0
+
+    @property
+    def spent_today(self) -> float:
+        """What the day's audits cost so far."""
+        self._turn()
+        return self._spent
+
+    def propensity(self, *, times: float = 1.0) -> float:
+        """The probability with which a request that comes now is audited, if its draft is accepted: fixed before
+        anything is known of it. `times`: how many times the rate it is to be, up to 1. 0 where the day's money, less
+        what the audits under way will likely cost, does not suffice for one more; before it is known what one costs,
+        one at a time is enough."""
+        self._turn()
+        left = self.rules.spend_per_day - self._spent - self._running * self._typical
+        if left <= 0 or left < self._typical or (not self._paid and self._running):
+            return 0.0
+        return min(1.0, self.rules.rate * times)
+
+    def draws(self, propensity: float) -> bool:
+        """Whether a request of this propensity is audited, if its draft is accepted."""
+        return self._draw.random() < propensity
+
+    def began(self) -> None:
+        """An audit is under way."""
+        self._running += 1
+
+    def ended(self) -> None:
+        """One is no longer."""
+        self._running -= 1
+
+    def paid(self, cost: float, time_s: float) -> None:
+        """Somebody paid for an audit at that time; another day's is not counted."""
+        self._turn()
+        if cost > 0:
+            self._paid += 1
+            self._typical += (cost - self._typical) / self._paid
+        if time_s // DAY_S == self._day:
+            self._spent += cost
+
+    @property
+    def _today(self) -> float:
+        return self._now_s() // DAY_S
+
+    def _turn(self) -> None:
+        if self._today != self._day:
+            self._day, self._spent = self._today, 0.0
+
+
+@dataclass(slots=True)
+class Entry(Generic[Kept]):
+    """An audit under way, or over and waiting for those before it."""
+
+    exposure: float
+    is_over: bool = False
+    kept: Kept | None = None
+
+
+class Tally(Generic[Kept]):
+    """Counts the exposure of requests, and lets audits out in the order of their requests, each with the exposure since
+    the one before.
+
+    A process that ends takes along what it saw since its last audit: requests that had none, on average an exposure of
+    1. So each begins with 2: that may hide a loss, and feigns none.
+    """
+
+    def __init__(self) -> None:
+        self._exposure = LOST_AT_START
+        self._entries = deque[Entry[Kept]]()
+
+    def passed(self, propensity: float) -> None:
+        """A request is over that was not drawn, or not accepted."""
+        self._exposure += propensity
+
+    def began(self, propensity: float) -> Entry[Kept]:
+        """A request is over that was accepted and drawn."""
+        entry = Entry[Kept](self._exposure + propensity)
+        self._exposure = 0.0
+        self._entries.append(entry)
+        return entry
+
+    def ended(self, entry: Entry[Kept], kept: Kept | None) -> list[tuple[Kept, float]]:
+        """An audit is over, with something to keep of it or not. All that can now be kept, in order, with exposures:
+        of an audit without anything to keep, the next one has it too."""
+        entry.is_over, entry.kept = True, kept
+        out = []
+        while self._entries and self._entries[0].is_over:
+            first = self._entries.popleft()
+            if first.kept is not None:
+                out.append((first.kept, first.exposure))
+            elif self._entries:
+                self._entries[0].exposure += first.exposure
+            else:
+                self._exposure += first.exposure
+        return out
+
+
+def can_be_audited(prompt: Prompt) -> bool:
+    """Whether two answers to it can be compared: of several choices, which with which is not known."""
+    return prompt.choices == 1
+
+
+def to_audit(prompt: Prompt) -> Prompt:
+    """The same question, to be answered in one piece, by its own id."""
+    fields = {name: value for name, value in prompt.fields.items() if name not in ("stream", "stream_options")}
+    return Prompt(fields, f"{prompt.request_id}-audit", form=prompt.form)
+
+
+def said(draft: Draft) -> str:
+    """What an answer comes to, as graders read it: its text, or its tool calls as JSON, their keys in order."""
+    return "\n".join(map(of_choice, draft.choices))
+
+
+def of_choice(choice: Choice) -> str:
+    """One answer's."""
+    if not choice.tool_calls:
+        return choice.text
+    calls = [{"name": call.name, "arguments": read(call.arguments)} for call in choice.tool_calls]
+    return json.dumps(calls, sort_keys=True, ensure_ascii=False)
+
+
+def read(arguments: str) -> object:
+    """A call's arguments as JSON, or as they stand where they are none."""
+    try:
+        parsed: object = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    return parsed

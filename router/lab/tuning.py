@@ -1,0 +1,288 @@
+"""From recorded questions to an artefact: fits a scorer, calibrates it, chooses a threshold, fits the gate, and
+certifies on questions that none of these has seen."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.calibration import Calibration
+from router.certificate import Loss
+from router.drift import histogram_of
+from router.events import CheckReason
+from router.features import features_of
+from router.fitted import Fixed, Logistic, base_scorer, calibrated
+from router.gate import Gate
+from router.lab.calibrating import CannotCalibrate, fit_calibration
+from router.lab.certifying import CannotCertify, Infeasible, Split, certify, delta_of_cluster, grid_of, tried_at
+from router.lab.certifying import Wanted as Promised
+from router.lab.examples import Example
+from router.lab.fitting import CannotFit, cross_fitted
+from router.lab.fitting import fit as fit_logistic
+from router.lab.gate_fitting import Seen, fit_gate
+from router.lab.splits import claim_split
+from router.lab.targets import Floats, Measured, Target, threshold_for
+from router.scorers import Scorer, ScorerName
+from router.trust import Fit, TierPrint, Trust
+
+ConfidenceOf = Literal["right", "no-regret"]
+FEWEST = 100
+NEVER = -1.0
+
+
+class CannotTune(Exception):
+    """The questions do not do for what is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is to be certified: regret at most `epsilon`, but for a chance of `delta`; for so many days."""
+
+    epsilon: float
+    delta: float
+    max_age_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an operator wants of the artefact. `scorer`: one of the fixed ones, or None for a fitted one; `features`
+    are what that reads. `target` chooses the threshold of mode `threshold`, or `threshold` is it; with neither it is
+    the certified one. `certify_share` of the questions are kept for the certificate of `loss`; `audit_grader` tells
+    whether a draft and the final tier's answer agree."""
+
+    scorer: ScorerName | None
+    features: tuple[str, ...]
+    confidence_of: ConfidenceOf
+    target: Target | None
+    threshold: float | None
+    promise: Promise | None
+    certify_share: float
+    by_task: bool
+    gate_sizes: tuple[int, ...]
+    loss: Loss
+    audit_grader: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """What the questions are of: the tiers as they were recorded, the policy's other rules, the grader, and the file's
+    SHA-256."""
+
+    tiers: tuple[TierPrint, ...]
+    checks: tuple[CheckReason, ...]
+    on_missing_evidence: Literal["escalate", "accept"]
+    grader: str
+    recorded: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The artefact; and the questions it was fitted on and certified on, as its confidence has them, for a report."""
+
+    trust: Trust
+    fitted_on: Measured
+    certified_on: Measured | None
+
+
+def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> Tuned:
+    """The artefact that these questions allow. Raises CannotTune."""
+    refuse_few(examples)
+    fitting, certifying = split(examples, wanted)
+    tasks = tasks_of(fitting, certifying) if wanted.by_task else {}
+    certification = certification_of(fitting, certifying, of, wanted, ledger, 1 + len(tasks))
+    fit = fitted(fitting, certifying, wanted, certification)
+    clusters = {task: fitted(*parts, wanted, certification) for task, parts in tasks.items()}
+    trust = Trust(
+        tuned_on=datetime.now(UTC).date(),
+        tiers=of.tiers,
+        checks=of.checks,
+        on_missing_evidence=of.on_missing_evidence,
+        recorded=of.recorded,
+        grader=of.grader,
+        fit=fit,
+        clusters=clusters,
+        gate=gate_of(examples, fit, wanted.gate_sizes),
+    )
+    scorer = fit.judging
+    return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None)
+
+
+def refuse_few(examples: Sequence[Example]) -> None:
+    """Raise CannotTune where there is too little to learn from."""
+    scored = sum(example.evidence is not None for example in examples)
+    if scored < FEWEST:
+        raise CannotTune(
+            f"{scored} graded questions whose draft can be scored are too few: {FEWEST} are the least, some thousands"
+            " are good"
+        )
+
+
+def split(examples: Sequence[Example], wanted: Wanted) -> tuple[list[Example], list[Example]]:
+    """The questions to fit on, and those to certify on, by a hash of their ids and the seed: the same question is
+    always on the same side."""
+    if wanted.promise is None:
+        return list(examples), []
+    fitting: list[Example] = []
+    certifying: list[Example] = []
+    for example in examples:
+        place = int.from_bytes(sha256(f"{wanted.seed} {example.id}".encode()).digest()[:8], "big") / 2**64
+        (certifying if place < wanted.certify_share else fitting).append(example)
+    return fitting, certifying
+
+
+def tasks_of(
+    fitting: Sequence[Example], certifying: Sequence[Example]
+) -> Mapping[str, tuple[list[Example], list[Example]]]:
+    """The kinds of request that have enough questions to be fitted for themselves."""
+    counts = Counter(example.task for example in fitting if example.task and example.evidence is not None)
+    tasks = [task for task, count in sorted(counts.items(), key=str) if task is not None and count >= FEWEST]
+    return {task: ([e for e in fitting if e.task == task], [e for e in certifying if e.task == task]) for task in tasks}
+
+
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """What is promised for each kind of request, and of which questions."""
+
+    promised: Promised
+    split: Split
+    on: date
+
+
+def certification_of(
+    fitting: Sequence[Example], certifying: Sequence[Example], of: Of, wanted: Wanted, ledger: Path, clusters: int
+) -> Certification | None:
+    """The questions are claimed here, for what all that is fitted follows from. Raises CannotTune, or BadLedger."""
+    if wanted.promise is None:
+        return None
+    promise, today = wanted.promise, datetime.now(UTC).date()
+    purpose = sha256(repr((of, wanted, [example.id for example in fitting])).encode()).hexdigest()
+    grader = wanted.audit_grader if wanted.loss == "disagreement" else of.grader
+    try:
+        delta = delta_of_cluster(promise.delta, clusters)
+        promised = Promised(wanted.loss, grader, promise.epsilon, delta, promise.max_age_days)
+        split = claim_split(ledger, [example.id for example in certifying], purpose=purpose, on=today)
+    except CannotCertify as wrong:
+        raise CannotTune(f"no certificate: {wrong}") from wrong
+    return Certification(promised, split, today)
+
+
+def fitted(
+    fitting: Sequence[Example], certifying: Sequence[Example], wanted: Wanted, certification: Certification | None
+) -> Fit:
+    """How drafts like these are judged. Raises CannotTune."""
+    base, confidences = base_of(fitting, wanted)
+    try:
+        calibration = fit_calibration(*labelled(fitting, confidences, wanted.confidence_of), seed=wanted.seed)
+    except CannotCalibrate as wrong:
+        raise CannotTune(str(wrong)) from wrong
+    scorer = calibrated(base_scorer(base), calibration, wanted.confidence_of)
+    seen = replace(measured(fitting, scorer), confidence=mapped(calibration, confidences))
+    fit = Fit(
+        scorer=base, calibration=calibration, confidence_of=wanted.confidence_of, threshold=1.0,
+        questions=len(fitting), confidences=histogram_of(seen.confidence[seen.confidence >= 0].tolist()),
+    )  # fmt: skip
+    if certification is not None:
+        fit = certified(fit, seen, certifying, certification)
+    return chosen(fit, seen, wanted)
+
+
+def base_of(examples: Sequence[Example], wanted: Wanted) -> tuple[Logistic | Fixed, Floats]:
+    """The scorer, and its own confidence in each draft (-1 where it has none): a fitted one's by a fit that has not
+    seen the question. Raises CannotTune."""
+    if wanted.scorer is not None:
+        fixed = Fixed(name=wanted.scorer)
+        return fixed, measured(examples, base_scorer(fixed)).confidence
+    usable = [example for example in examples if example.evidence is not None]
+    rows = [features_of(one.evidence, wanted.features) for one in usable if one.evidence is not None]
+    labels = np.array([label_of(example, wanted.confidence_of) for example in usable])
+    confidences = np.full(len(examples), NEVER)
+    try:
+        logistic = fit_logistic(rows, labels, wanted.features, seed=wanted.seed)
+        unseen = cross_fitted(rows, labels, wanted.features, seed=wanted.seed)
+    except CannotFit as wrong:
+        raise CannotTune(str(wrong)) from wrong
+    confidences[[example.evidence is not None for example in examples]] = unseen
+    return logistic, confidences
+
+
+def label_of(example: Example, confidence_of: ConfidenceOf) -> bool:
+    """What the confidence is to be the probability of."""
+    return example.draft_right if confidence_of == "right" else not example.regret
+
+
+def labelled(
+    examples: Sequence[Example], confidences: Floats, confidence_of: ConfidenceOf
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """The confidences of drafts that have one, and what they should have told."""
+    usable = confidences >= 0
+    labels = np.array([label_of(example, confidence_of) for example in examples])
+    return confidences[usable], labels[usable]
+
+
+def measured(examples: Sequence[Example], scorer: Scorer) -> Measured:
+    """The examples as the scorer sees them."""
+    confidences = [
+        NEVER if example.evidence is None else scorer.confidence(scorer.score(example.evidence)) for example in examples
+    ]
+    return Measured(
+        confidence=np.array(confidences),
+        draft_right=np.array([example.draft_right for example in examples]),
+        final_right=np.array([example.final_right for example in examples]),
+        draft_cost=np.array([example.draft_cost for example in examples]),
+        final_cost=np.array([example.final_cost for example in examples]),
+    )
+
+
+def mapped(calibration: Calibration, confidences: Floats) -> Floats:
+    """Through the calibration; what had no confidence has none."""
+    return np.array([calibration.probability(float(one)) if one >= 0 else NEVER for one in confidences])
+
+
+def certified(fit: Fit, seen: Measured, certifying: Sequence[Example], certification: Certification) -> Fit:
+    """The fit with a certificate, or with why there is none. Raises CannotTune."""
+    drawn = measured(certifying, fit.judging)
+    lost = np.array([example.loss(certification.promised.loss) for example in certifying])
+    judged = drawn.confidence >= 0
+    try:
+        grid = grid_of(seen.confidence[seen.confidence >= 0])
+        tried = tried_at(grid, drawn.confidence[judged], lost[judged])
+    except CannotCertify as wrong:
+        raise CannotTune(f"no certificate: {wrong}") from wrong
+    of_all = replace(tried, questions=len(certifying))
+    found = certify(of_all, certification.promised, certification.split, on=certification.on)
+    if isinstance(found, Infeasible):
+        return fit.model_copy(update={"infeasible": found.message})
+    return fit.model_copy(update={"certificate": found})
+
+
+def chosen(fit: Fit, seen: Measured, wanted: Wanted) -> Fit:
+    """The fit with the threshold of mode `threshold`. Raises CannotTune."""
+    if wanted.threshold is not None:
+        return fit.model_copy(update={"threshold": wanted.threshold})
+    if wanted.target is None:
+        certified = fit.certificate.threshold if fit.certificate is not None else 1.0
+        return fit.model_copy(update={"threshold": certified})
+    threshold = threshold_for(seen, wanted.target)
+    if threshold is None:
+        raise CannotTune(f"no threshold reaches {wanted.target.aim} {wanted.target.share:g} on these questions")
+    return fit.model_copy(update={"threshold": threshold})
+
+
+def gate_of(examples: Sequence[Example], fit: Fit, sizes: Sequence[int]) -> Gate | None:
+    """The gate for the fit's threshold."""
+    scorer = fit.judging
+    if not sizes or scorer.running is None:
+        return None
+    seen = [
+        Seen(example.evidence.tokens, scorer.confidence(scorer.score(example.evidence)) >= fit.threshold)
+        for example in examples
+        if example.evidence is not None and example.streams
+    ]
+    return fit_gate(seen, scorer, fit.threshold, sizes)

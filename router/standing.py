@@ -1,0 +1,108 @@
+"""Whether a cascade's certificate holds just now, and what is served where it does not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from router.alarm import Alarm, Stretch
+from router.certificate import Certificate
+from router.events import Lapse
+
+State = Literal[Lapse, "certified", "warned"]
+ENOUGH = 7.0  # times 1 / epsilon, in exposure: with so much, twice the certified loss is likely to be noticed
+DAY_S = 86_400
+
+Time = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Watched(BaseModel):
+    """What audits have shown since a certificate was given: the alarm, the exposure gathered since a time (Unix
+    seconds), and when there was last enough of it to trust what was not noticed. Its JSON is all of its state."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alarm: Alarm
+    within_days: Annotated[int, Field(ge=1)]
+    gathered: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    since_s: Time | None = None
+    enough_s: Time | None = None
+
+    def after(self, stretch: Stretch, time_s: float) -> "Watched":
+        """With an audit of that time folded too. Enough exposure is gathered within the certificate's greatest age, or
+        gathered anew."""
+        alarm = self.alarm.after(stretch)
+        since_s = time_s if self.since_s is None else self.since_s
+        gathered = self.gathered + stretch.exposure
+        if time_s - since_s > self.within_days * DAY_S:
+            since_s, gathered = time_s, stretch.exposure
+        if gathered * alarm.epsilon < ENOUGH:
+            return self.model_copy(update={"alarm": alarm, "since_s": since_s, "gathered": gathered})
+        return self.model_copy(update={"alarm": alarm, "since_s": None, "gathered": 0.0, "enough_s": time_s})
+
+
+def watch_of(certificate: Certificate) -> Watched:
+    """The watch over a certificate, before its first audit."""
+    return Watched(alarm=Alarm(epsilon=certificate.epsilon), within_days=certificate.max_age_days)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A certificate's state, and why it is in it, in words."""
+
+    state: State
+    why: str
+
+    @property
+    def fallback(self) -> Lapse | None:
+        """Why the cascade is served in mode `exact` instead; None while drafts may be accepted on the certificate's
+        word."""
+        return None if self.state == "certified" or self.state == "warned" else self.state
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether they may."""
+        return self.fallback is None
+
+    @property
+    def is_watchful(self) -> bool:
+        """Whether more should be audited."""
+        return self.state == "warned"
+
+
+def standing_of(
+    certificate: Certificate | None,
+    watched: Watched | None,
+    now: datetime,
+    *,
+    changed: Sequence[str] = (),
+    drifts: bool = False,
+) -> Standing:
+    """Where a certificate stands. `changed` says what is no longer as it was certified: models, artefact,
+    configuration; `watched` is None where nobody audits; `drifts`: confidences are spread otherwise than they were.
+
+    An alarm stands until there is another certificate. What changed may change back.
+    """
+    if certificate is None:
+        return Standing("uncertified", "there is no certificate")
+    if changed:
+        return Standing("stale", "; ".join(changed))
+    if watched is not None and watched.alarm.sounds:
+        return Standing("alarmed", f"audits show a {certificate.loss} above {certificate.epsilon:g}")
+    if now >= expiry(certificate, watched):
+        return Standing("expired", f"{certificate.max_age_days} days have passed without enough audits")
+    if watched is not None and watched.alarm.warns:
+        return Standing("warned", f"audits look like a {certificate.loss} above {certificate.epsilon:g}")
+    if drifts:
+        return Standing("warned", "confidences are spread otherwise than when it was certified")
+    return Standing("certified", f"{certificate.loss} at most {certificate.epsilon:g}, by {certificate.grader}")
+
+
+def expiry(certificate: Certificate, watched: Watched | None) -> datetime:
+    """When the certificate holds no longer, unless more is audited before; in UTC."""
+    certified = datetime.combine(certificate.expires_on, datetime.min.time(), UTC)
+    if watched is None or watched.enough_s is None:
+        return certified
+    return max(certified, datetime.fromtimestamp(watched.enough_s, UTC) + timedelta(days=certificate.max_age_days))

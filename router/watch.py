@@ -1,0 +1,72 @@
+"""What is known of a cascade in production beside its requests: its certificate, what audits and confidences say of it,
+and so where it stands. Knows no store and no server."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from router.alarm import Stretch
+from router.certificate import Certificate
+from router.drift import Drift
+from router.standing import Standing, Watched, standing_of, watch_of
+
+WATCHFUL = 4.0
+
+
+def nothing() -> Sequence[str]:
+    """Where nothing can change."""
+    return ()
+
+
+def now_utc() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+class Watch:
+    """Of one cascade. `artefact` is the fingerprint of the policy that the certificate is for: other audits are not
+    folded. `changed` says what is not as it was certified just now."""
+
+    def __init__(
+        self,
+        certificate: Certificate | None = None,
+        *,
+        artefact: str | None = None,
+        drift: Drift | None = None,
+        changed: Callable[[], Sequence[str]] = nothing,
+        now: Callable[[], datetime] = now_utc,
+    ) -> None:
+        self.certificate = certificate
+        self.artefact = artefact
+        self.drift = drift
+        self.watched: Watched | None = None if certificate is None else watch_of(certificate)
+        self._changed = changed
+        self._now = now
+
+    def is_about(self, *, artefact: str | None, grader: str) -> bool:
+        """Whether an audit of a draft that this artefact accepted, by this grader, tells of the certified loss: that
+        the final tier says something else. Regret itself it does not show."""
+        certificate = self.certificate
+        if certificate is None or certificate.loss != "disagreement":
+            return False
+        return artefact == self.artefact and grader == certificate.grader
+
+    def audited(self, stretch: Stretch, time_s: float) -> None:
+        """An audit of that time (Unix seconds) that is about the certificate, with the requests before it."""
+        if self.watched is not None:
+            self.watched = self.watched.after(stretch, time_s)
+
+    def scored(self, confidence: float) -> None:
+        """The first tier's draft of a request was scored, in [0, 1]."""
+        if self.drift is not None:
+            self.drift.saw(confidence)
+
+    @property
+    def standing(self) -> Standing:
+        """Where the certificate stands now."""
+        drifts = self.drift is not None and self.drift.is_there
+        return standing_of(self.certificate, self.watched, self._now(), changed=self._changed(), drifts=drifts)
+
+    @property
+    def vigilance(self) -> float:
+        """How many times as many drafts are to be audited as usual."""
+        return WATCHFUL if self.standing.is_watchful else 1.0

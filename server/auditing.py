@@ -1,0 +1,287 @@
+"""Audits, off the path of requests: the final tier is asked what it would have said, and its answer is compared.
+
+Nobody waits for one. They have a few places of their own and a short queue, are dropped where that is full, make way
+while the final tier has no room, and end when the gateway does.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+
+from models.answer import Delta, Draft, draft_of
+from models.errors import ModelError
+from models.prompt import Prompt
+from router.alarm import Stretch
+from router.audits import AuditResult, Entry, Sampling, Tally, can_be_audited, said, to_audit
+from router.cascade import Cascade
+from router.drafting import length_of, whole
+from router.events import Called, Event
+from router.outcome import Outcome
+from router.policy import Policy
+from router.watch import Watch
+from server.store.records import Audit, Ledger, Placed, StoreDown, new_id
+
+QUEUED = 16
+WITHIN_S = 120.0
+FOLD_EVERY_S = 5.0
+STOP_WITHIN_S = 2.0
+
+log = structlog.get_logger()
+
+
+class Counting(Protocol):
+    """Who counts audits: the gateway's metrics."""
+
+    def observe(self, event: Event, cascade: str) -> None:
+        """Something happened to a call."""
+        ...
+
+    def audit_cost(self, cascade: str, tier: str, cost: float) -> None:
+        """An audit's call to the tier cost so much."""
+        ...
+
+    def audited(self, cascade: str, result: AuditResult) -> None:
+        """An audit is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """How a cascade's answers are compared: the grader's name, and whether a text is as good as what the final tier
+    said; None where that cannot be told."""
+
+    grader: str
+    grade: Callable[[str, str], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A draft to be audited: what it was an answer to and what it said, whose decision that was, its place among the
+    others, and the artefact whose certificate accepted it, if one did."""
+
+    decision: str
+    prompt: Prompt
+    draft: Draft
+    tokens: int
+    drafter: str
+    confidence: float | None
+    propensity: float
+    entry: Entry[Audit]
+    artefact: str | None
+
+
+class Ticket:
+    """One request's part in the audits, from before it is answered: with what probability it is drawn was fixed then,
+    and so was whether it is. Only of one that is drawn is the answer kept."""
+
+    def __init__(
+        self, auditor: "Auditor", prompt: Prompt, propensity: float, *, drawn: bool, artefact: str | None
+    ) -> None:
+        self.propensity = propensity
+        self._artefact = artefact
+        self._auditor = auditor
+        self._prompt = prompt
+        self._drawn = drawn
+        self._deltas: list[Delta] = []
+
+    def answered(self, delta: Delta) -> None:
+        """The client is shown this."""
+        if self._drawn:
+            self._deltas.append(delta)
+
+    def over(self, outcome: Outcome, decision: str) -> None:
+        """The request has ended; `decision` is the id by which that is kept. What was not answered whole does not
+        count."""
+        if outcome.finished:
+            self._auditor.ended(self, outcome, decision)
+
+    def job(self, outcome: Outcome, decision: str, entry: Entry[Audit]) -> Job:
+        """The audit of its draft."""
+        return Job(
+            decision, self._prompt, draft_of(self._deltas), length_of(self._deltas), outcome.tier,
+            outcome.confidence, self.propensity, entry, self._artefact,
+        )  # fmt: skip
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its draft is audited, if it is accepted."""
+        return self._drawn and bool(self._deltas)
+
+
+class Auditor:
+    """Of one cascade: draws, asks, compares, keeps, and folds what the ledger has of all gateways into the watch.
+    `sampling` is None where audits are off; `has_room` says whether the final tier has some."""
+
+    def __init__(
+        self, cascade: Cascade, watch: Watch, *, sampling: Sampling | None, comparing: Comparing,
+        has_room: Callable[[], bool], ledger: Ledger, counting: Counting, now_s: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.cascade = cascade
+        self.watch = watch
+        self.sampling = sampling
+        self.comparing = comparing
+        self._has_room = has_room
+        self._ledger = ledger
+        self._counting = counting
+        self._now_s = now_s
+        self._tally = Tally[Audit]()
+        self._queue = asyncio.Queue[Job](QUEUED)
+        self._place = 0
+        self._own: set[str] = set()
+        self._state = watch.standing.state
+
+    @property
+    def propensity(self) -> float:
+        """With which probability a request that comes now is audited, if its draft is accepted."""
+        if self.sampling is None or self._queue.full() or not self._has_room():
+            return 0.0
+        return self.sampling.propensity(times=self.watch.vigilance)
+
+    def ticket(self, prompt: Prompt, policy: Policy) -> Ticket:
+        """For a request that comes now, and that the cascade judges by its own policy; only what is accepted in mode
+        `certified` tells of the certificate."""
+        propensity = self.propensity if can_be_audited(prompt) else 0.0
+        drawn = self.sampling is not None and self.sampling.draws(propensity)
+        artefact = self.watch.artefact if policy.mode == "certified" else None
+        return Ticket(self, prompt, propensity, drawn=drawn, artefact=artefact)
+
+    def ended(self, ticket: Ticket, outcome: Outcome, decision: str) -> None:
+        """A request was answered whole."""
+        if outcome.first_confidence is not None:
+            self.watch.scored(outcome.first_confidence)
+        accepted = outcome.tier != self.cascade.final.name
+        if self.sampling is None or not (accepted and ticket.is_drawn):
+            self._tally.passed(ticket.propensity)
+            return
+        self.sampling.began()
+        job = ticket.job(outcome, decision, self._tally.began(ticket.propensity))
+        try:
+            self._queue.put_nowait(job)
+        except asyncio.QueueFull:
+            self._over(job, "dropped", None)
+
+    async def work(self) -> None:
+        """Audit what is drawn, one after the other, until cancelled."""
+        while True:
+            job = await self._queue.get()
+            try:
+                result, audit = await self._found(job)
+            except Exception:  # the top of its task, and a grader may be anybody's
+                log.exception("audit failed", cascade=self.cascade.name)
+                result, audit = "failed", None
+            self._over(job, result, audit)
+            await self.fold()
+
+    async def follow(self) -> None:
+        """Fold what all gateways find, until cancelled."""
+        while True:
+            await self.fold()
+            await asyncio.sleep(FOLD_EVERY_S)
+
+    async def fold(self) -> None:
+        """Take in what the ledger has and this gateway has not folded yet."""
+        try:
+            while placed := await self._ledger.audits_since(self.cascade.name, self._place):
+                for one in placed:
+                    self._learn(one)
+        except StoreDown:
+            log.warning("audits cannot be read", cascade=self.cascade.name)
+        except Exception:  # neither may a mistake of ours end the tasks that this is done in
+            log.exception("folding audits failed", cascade=self.cascade.name)
+        self._tell()
+
+    async def _found(self, job: Job) -> tuple[AuditResult, Audit | None]:
+        """What the final tier says to it, and what that comes to."""
+        if not self._has_room():
+            return "dropped", None
+        final, spent = self.cascade.final, list[float]()
+
+        def observe(event: Event) -> None:
+            if isinstance(event, Called):
+                spent.append(final.price.of(event.usage))
+                self._pay(spent[-1])
+            self._counting.observe(event, self.cascade.name)
+
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                parts = await whole(final, to_audit(job.prompt), observe)
+        except (ModelError, TimeoutError):
+            return "failed", None
+        deltas = [part for part in parts if isinstance(part, Delta)]
+        right = await asyncio.to_thread(self.comparing.grade, said(job.draft), said(draft_of(deltas)))
+        self.cascade.ratio.learn_audited(drafted=job.tokens, written=length_of(deltas))
+        audit = Audit(
+            id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
+            final=final.name, propensity=job.propensity, loss=None if right is None else not right,
+            grader=self.comparing.grader, confidence=job.confidence, cost=sum(spent), artefact=job.artefact,
+            draft_tokens=job.tokens, final_tokens=length_of(deltas),
+        )  # fmt: skip
+        return RESULTS[right], audit
+
+    def _pay(self, cost: float) -> None:
+        self._counting.audit_cost(self.cascade.name, self.cascade.final.name, cost)
+        if self.sampling is not None:
+            self.sampling.paid(cost, self._now_s())
+
+    def _over(self, job: Job, result: AuditResult, audit: Audit | None) -> None:
+        """Count it, and keep what can now be kept, in the order of the requests."""
+        if self.sampling is not None:
+            self.sampling.ended()
+        self._counting.audited(self.cascade.name, result)
+        for kept, exposure in self._tally.ended(job.entry, audit):
+            self._own.add(kept.id)
+            self._ledger.keep(replace(kept, exposure=exposure))
+
+    def _learn(self, placed: Placed) -> None:
+        if placed.place <= self._place:  # another task has folded it meanwhile
+            return
+        self._place, audit = placed.place, placed.audit
+        if audit.id in self._own:
+            self._own.discard(audit.id)
+        elif self.sampling is not None:
+            self.sampling.paid(audit.cost, audit.time)
+        if audit.exposure is None or not self.watch.is_about(artefact=audit.artefact, grader=audit.grader):
+            return
+        try:
+            stretch = Stretch(audit.exposure, audit.propensity, audit.loss)
+        except ValueError as wrong:
+            log.warning("audit cannot be folded", cascade=self.cascade.name, audit=audit.id, cause=str(wrong))
+            return
+        self.watch.audited(stretch, audit.time)
+
+    def _tell(self) -> None:
+        """Say so where the certificate stands otherwise than a moment ago."""
+        standing = self.watch.standing
+        if standing.state != self._state:
+            self._state = standing.state
+            log.warning("certificate stands otherwise", cascade=self.cascade.name, state=standing.state,
+                        why=standing.why)  # fmt: skip
+
+
+RESULTS: Mapping[bool | None, AuditResult] = {True: "agreed", False: "disagreed", None: "undecided"}
+
+
+@asynccontextmanager
+async def auditing(auditors: Iterable[Auditor], at_once: Mapping[str, int]) -> AsyncIterator[None]:
+    """The auditors are at work for as long as the block runs; those of a cascade with so many audits at once."""
+    tasks = [asyncio.create_task(work) for one in auditors for work in works_of(one, at_once[one.cascade.name])]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
+
+
+def works_of(auditor: Auditor, at_once: int) -> Iterator[Coroutine[None, None, None]]:
+    """What is to be done for a cascade, beside its requests."""
+    if auditor.sampling is not None:
+        yield from (auditor.work() for _ in range(at_once))
+    if auditor.sampling is not None or auditor.watch.certificate is not None:
+        yield auditor.follow()

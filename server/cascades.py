@@ -1,0 +1,148 @@
+"""What an operator sees of the cascades: a list, and metrics read from them at the moment of asking."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from models.pool import Pool
+from models.wire import JsonObject
+from router.audits import Sampling
+from router.budget import Budget
+from router.cascade import Cascade
+from router.events import ThresholdBy
+from router.policy import Policy
+from router.standing import State, expiry
+from router.watch import Watch
+from server.auditing import Auditor
+
+
+@dataclass(frozen=True, slots=True)
+class Overseen:
+    """A cascade as it is configured, who audits it, and the final tier's servers."""
+
+    cascade: Cascade
+    auditor: Auditor
+    pool: Pool
+
+    @property
+    def policy(self) -> Policy:
+        """What a request without controls of its own would be judged by now."""
+        cascade, fallback = self.cascade, self.auditor.watch.standing.fallback
+        if cascade.policy.mode == "certified" and fallback is not None:
+            return cascade.fallen_back(fallback).policy
+        return cascade.steered(self.pool.pressure).policy
+
+
+def cascade_card(overseen: Overseen) -> JsonObject:
+    """One cascade, as JSON; null is what it does not have."""
+    cascade, policy, auditor = overseen.cascade, overseen.policy, overseen.auditor
+    return {
+        "cascade": cascade.name,
+        "tiers": [tier.name for tier in cascade.tiers],
+        "mode": policy.mode,
+        "threshold": None if policy.mode == "exact" else policy.threshold,
+        "threshold_by": None if policy.mode == "exact" else policy.threshold_by,
+        "final_tier_pressure": overseen.pool.pressure,
+        "budget": budget_card(cascade.steering.budget),
+        "audits": audits_card(auditor.sampling, auditor),
+        "certificate": certificate_card(auditor.watch),
+    }
+
+
+def budget_card(budget: Budget | None) -> JsonObject | None:
+    """The share that is held."""
+    if budget is None:
+        return None
+    return {"target": budget.target, "share": budget.share, "infeasible": budget.is_infeasible}
+
+
+def audits_card(sampling: Sampling | None, auditor: Auditor) -> JsonObject | None:
+    """How much is audited."""
+    if sampling is None:
+        return None
+    return {
+        "grader": auditor.comparing.grader,
+        "propensity": auditor.propensity,
+        "spent_today": sampling.spent_today,
+        "spend_per_day": sampling.rules.spend_per_day,
+    }
+
+
+def certificate_card(watch: Watch) -> JsonObject | None:
+    """What is promised, whether it holds, and what speaks against it."""
+    certificate, watched, standing = watch.certificate, watch.watched, watch.standing
+    if certificate is None or watched is None:
+        return None
+    return {
+        **certificate.model_dump(mode="json"),
+        "state": standing.state,
+        "why": standing.why,
+        "expires": expiry(certificate, watched).isoformat(),
+        "evidence": watched.alarm.evidence,
+        "alarm_at": watched.alarm.alarm_at,
+        "audited": watched.alarm.audits,
+        "audited_losses": watched.alarm.losses,
+        "exposure": watched.alarm.exposure,
+        "drift": None if watch.drift is None else watch.drift.index,
+    }
+
+
+class CascadeCollector(Collector):
+    """Gauges of where cascades stand at the moment."""
+
+    def __init__(self, cascades: Sequence[Overseen]) -> None:
+        self._cascades = cascades
+
+    def collect(self) -> Iterator[Metric]:
+        """Their values."""
+        yield from self._thresholds()
+        yield from self._budgets()
+        yield from self._certificates()
+
+    def _thresholds(self) -> Iterator[Metric]:
+        threshold = of_cascades("threshold", "The threshold that drafts have to reach just now.")
+        by = of_cascades("threshold_by", "1 for what set the threshold last, else 0.", "by")
+        for one in self._cascades:
+            policy = one.policy
+            if policy.mode != "exact":
+                threshold.add_metric((one.cascade.name,), policy.threshold)
+                for name in get_args(ThresholdBy):
+                    by.add_metric((one.cascade.name, name), name == policy.threshold_by)
+        yield from (threshold, by)
+
+    def _budgets(self) -> Iterator[Metric]:
+        share = of_cascades("budget_share", "What the budget holds, of about the last 1,000 requests.")
+        infeasible = of_cascades("budget_infeasible", "1 where the budget cannot be had, else 0.")
+        for one in self._cascades:
+            budget = one.cascade.steering.budget
+            if budget is not None:
+                infeasible.add_metric((one.cascade.name,), budget.is_infeasible)
+                if budget.share is not None:
+                    share.add_metric((one.cascade.name,), budget.share)
+        yield from (share, infeasible)
+
+    def _certificates(self) -> Iterator[Metric]:
+        valid = of_cascades("certificate_valid", "1 where the cascade's certificate holds, else 0.")
+        states = of_cascades("certificate_state", "1 for the state that the certificate is in, else 0.", "state")
+        evidence = of_cascades("alarm_evidence", "Natural logarithm of the e-value of the alarm.")
+        drift = of_cascades("confidence_drift", "Population stability index of the last window of confidences.")
+        for one in self._cascades:
+            name, watch, standing = one.cascade.name, one.auditor.watch, one.auditor.watch.standing
+            if watch.watched is None:
+                continue
+            valid.add_metric((name,), standing.is_valid)
+            evidence.add_metric((name,), watch.watched.alarm.evidence)
+            for state in get_args(State):
+                states.add_metric((name, state), state == standing.state)
+            if watch.drift is not None and watch.drift.index is not None:
+                drift.add_metric((name,), watch.drift.index)
+        yield from (valid, states, evidence, drift)
+
+
+def of_cascades(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
+    """An empty gauge with a series for each cascade."""
+    return GaugeMetricFamily(f"smallfirst_{name}", documentation, labels=("cascade", *labels))

@@ -1,0 +1,144 @@
+"""The tiers that `smallfirst record` asks: a configuration's own servers, or the tiers of a running gateway."""
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
+
+from models.endpoint import Endpoint, Limits
+from models.pool import Pool
+from models.replica import Replica
+from models.wire import Json, JsonObject
+from router.lab.recording import Asked, CannotRecord
+from server.building import build, tier_of
+from server.pools import watched
+from server.settings.schema import Settings
+
+LIST_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which tiers: those that are named, else those of the cascade, else of the only one, else all."""
+
+    tiers: Sequence[str] = ()
+    cascade: str | None = None
+
+    def among(self, tiers: Sequence[str], cascades: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        """The names, in the cascade's order. Raises CannotRecord where there is none of a name."""
+        if self.cascade is not None and self.cascade not in cascades:
+            raise CannotRecord(f"there is no cascade {self.cascade!r} (there are: {', '.join(cascades) or 'none'})")
+        for name in self.tiers:
+            if name not in tiers:
+                raise CannotRecord(f"there is no tier {name!r} (there are: {', '.join(tiers)})")
+        if self.tiers:
+            return list(dict.fromkeys(self.tiers))
+        if self.cascade is not None:
+            return cascades[self.cascade]
+        return next(iter(cascades.values())) if len(cascades) == 1 else tiers
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running one, and the key that it wants."""
+
+    url: str
+    api_key: str | None = None
+
+
+@asynccontextmanager
+async def configured(
+    settings: Settings, choice: Choice, session: aiohttp.ClientSession
+) -> AsyncIterator[Sequence[Asked]]:
+    """The servers at the tiers' `urls`, with the configuration's keys and prices. Raises CannotRecord where a tier has
+    none, or none that answers."""
+    cascades = {name: cascade.tiers for name, cascade in settings.cascades.items()}
+    chosen = choice.among([*settings.tiers], cascades)
+    for name in chosen:
+        if not settings.tiers[name].urls:
+            raise CannotRecord(
+                f"tier {name!r} has no urls: start its engine with `smallfirst up`, and record through that gateway"
+                " (--url)"
+            )
+    served = build(settings, session)
+    pools = {name: served.pools[name] for name in chosen}
+    for name, pool in pools.items():
+        if not await pool.is_up():
+            raise CannotRecord(f"tier {name!r}: nobody answers at {', '.join(settings.tiers[name].urls)}")
+    async with watched(pools):
+        yield [
+            Asked(
+                name,
+                settings.tiers[name].model,
+                pool,
+                tier_of(name, settings.tiers[name], pool).price,
+                told_by(pool),
+            )
+            for name, pool in pools.items()
+        ]
+
+
+async def behind_gateway(gateway: Gateway, choice: Choice, session: aiohttp.ClientSession) -> Sequence[Asked]:
+    """The tiers of a running gateway, asked by their names; what an answer costs, it says itself. Raises
+    CannotRecord."""
+    url = gateway.url.rstrip("/").removesuffix("/v1")
+    anyone = Endpoint(url, "", gateway.api_key, "openai")
+    cards = await listed(anyone, "/v1/models", session)
+    pools = await listed(anyone, "/v1/pools", session)
+    kinds = {str(card.get("id")): kind for card in cards if isinstance(kind := card.get("smallfirst"), dict)}
+    cascades = {name: names_in(kind.get("tiers")) for name, kind in kinds.items() if kind.get("kind") == "cascade"}
+    tiers = [name for name, kind in kinds.items() if kind.get("kind") == "tier"]
+    models = {str(pool.get("tier")): model_of(pool) for pool in pools}
+    fingerprints = {str(pool.get("tier")): fingerprints_of(pool) for pool in pools}
+    return [
+        Asked(
+            name,
+            models.get(name) or name,
+            Replica(Endpoint(url, name, gateway.api_key, "openai"), session=session, limits=Limits()),
+            fingerprints=partial(fingerprints.__getitem__, name) if name in fingerprints else tuple,
+        )
+        for name in choice.among(tiers, cascades)
+    ]
+
+
+async def listed(gateway: Endpoint, path: str, session: aiohttp.ClientSession) -> list[JsonObject]:
+    """The objects of a list that the gateway has. Raises CannotRecord."""
+    timeout = aiohttp.ClientTimeout(total=LIST_S)
+    try:
+        async with session.get(f"{gateway.url}{path}", headers=gateway.headers, timeout=timeout) as reply:
+            told: Json = await reply.json()
+    except (aiohttp.ClientError, TimeoutError, ValueError) as failed:
+        raise CannotRecord(
+            f"no gateway answers at {gateway.url}: start one with `smallfirst up`, or give --config"
+        ) from failed
+    items = told.get("data") if isinstance(told, dict) else None
+    if reply.status != 200 or not isinstance(items, list):
+        raise CannotRecord(f"{gateway.url}{path}: the gateway answered {reply.status}")
+    return [item for item in items if isinstance(item, dict)]
+
+
+def names_in(value: Json) -> Sequence[str]:
+    """The texts in a list."""
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def told_by(pool: Pool) -> Callable[[], Collection[str]]:
+    """What its servers say that they are, whenever it is asked for."""
+    return lambda: pool.fingerprints
+
+
+def fingerprints_of(pool: JsonObject) -> Collection[str]:
+    """What a tier's servers say that they are, as far as they do."""
+    replicas = pool.get("replicas")
+    told = [one.get("fingerprint") for one in replicas if isinstance(one, dict)] if isinstance(replicas, list) else []
+    return {one for one in told if isinstance(one, str)}
+
+
+def model_of(pool: JsonObject) -> str | None:
+    """The model that a tier's servers have."""
+    replicas = pool.get("replicas")
+    first = replicas[0] if isinstance(replicas, list) and replicas else None
+    model = first.get("model") if isinstance(first, dict) else None
+    return model if isinstance(model, str) else None

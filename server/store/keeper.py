@@ -1,0 +1,200 @@
+"""Keeps records: in the journal at once, in the store soon. The way of a request waits for the first alone."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from server.store import asking
+from server.store.database import Database, Refused
+from server.store.finding import Found, find
+from server.store.journal import Journal, JournalFull
+from server.store.lines import BadLine, line_of, record_of
+from server.store.records import Placed, Record, StoreDown
+from server.store.segment import Chunk, Segment
+from server.store.tally import Loss, Tally
+from server.store.writing import write
+
+GATHER_S = 0.25  # records come to the store together, so that a commit is worth its while
+CHUNK_BYTES = 128 * 2**10
+LOOK_EVERY_S = 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+LAST_WORD_S = 5.0
+DAY_S = 86400.0
+FORGET_EVERY_S = 3600.0
+SEARCHES = 4  # at a time: each may read all of the journal
+
+log = structlog.get_logger()
+
+
+class Keeper:
+    """A Ledger over a journal and a database. `run` is its writer, a task for as long as it is used."""
+
+    def __init__(self, journal: Journal, database: Database, tally: Tally, *, keep_days: float | None) -> None:
+        self._journal = journal
+        self._database = database
+        self._tally = tally
+        self._keep_days = keep_days
+        self._news = asyncio.Event()
+        self._searching = asyncio.Semaphore(SEARCHES)
+        self._drops = False
+        self._look_at_s = self._forget_at_s = 0.0
+        tally.watch(lambda: journal.left)
+
+    def keep(self, record: Record) -> bool:
+        """See Ledger."""
+        try:
+            self._journal.append(line_of(record))
+        except JournalFull:
+            self._dropped("full")
+        except (BadLine, OSError) as unwritable:
+            self._dropped("unwritable", str(unwritable))
+        else:
+            self._drops = False
+            self._news.set()
+            return True
+        return False
+
+    async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
+        """See Ledger."""
+        return await self._database.read(lambda connection: asking.audits_since(connection, cascade, after))
+
+    async def find(self, given: str) -> Found | None:
+        """The latest request that has this id, with what was said of it. Raises StoreDown where it is not in the
+        journal and the store cannot tell."""
+        async with self._searching:
+            return await find(given, self._database, self._journal.folder)
+
+    async def run(self) -> None:
+        """Drain the journal into the store, until cancelled; also what ended processes left behind."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                await self._round()
+                pause_s = FIRST_PAUSE_S
+            except (StoreDown, OSError) as down:
+                self._failed(pause_s, str(down))
+            except Exception:
+                log.exception("store writer failed")
+                self._failed(pause_s, "a mistake of ours")
+            else:
+                await self._wait_for_news()
+                continue
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _round(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._look_at_s:
+            self._journal.adopt()
+            self._look_at_s = now_s + LOOK_EVERY_S
+        await self._database.prepare()
+        await self.drain()
+        if self._keep_days is not None and now_s >= self._forget_at_s:
+            await self._forget_some(time.time() - self._keep_days * DAY_S, now_s)
+
+    def _failed(self, pause_s: float, cause: str) -> None:
+        self._tally.failed()
+        log.warning("store cannot be written to", cause=cause, retry_s=pause_s, journal_bytes=self._journal.left)
+
+    async def drain(self) -> None:
+        """Bring to the store all that is in the journal by now. Raises StoreDown, or OSError."""
+        while (segment := self._journal.next()) is not None:
+            await self._drain_from(segment)
+
+    async def _drain_from(self, segment: Segment) -> None:
+        batch = await asyncio.to_thread(read_batch, segment)
+        for _ in range(batch.unread):
+            self._dropped("torn")
+        try:
+            await self._write(batch.records)
+        except Refused:
+            await self._write_singly(batch.records)
+        self._journal.drained(segment, batch.chunk)
+
+    async def _write(self, records: Sequence[Record]) -> None:
+        if not records:
+            return
+        async with self._database.writing() as connection:
+            await write(connection, records)
+        self._tally.written(records)
+
+    async def _write_singly(self, records: Sequence[Record]) -> None:
+        """What the database refuses for what it is must not hold up the rest."""
+        for record in records:
+            try:
+                await self._write([record])
+            except Refused as refused:
+                self._dropped("refused", str(refused))
+
+    async def _wait_for_news(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._news.wait()
+                await asyncio.sleep(GATHER_S)
+        self._news.clear()
+
+    async def _forget_some(self, before: float, now_s: float) -> None:
+        """Some of what is too old; the next round goes on at once where there is more."""
+        async with self._database.writing() as connection:
+            deleted = await asking.forget(connection, before)
+        if deleted:
+            self._news.set()
+        else:
+            self._forget_at_s = now_s + FORGET_EVERY_S
+
+    def _dropped(self, reason: Loss, cause: str | None = None) -> None:
+        """Counted each time, told once until something is kept again."""
+        self._tally.dropped(reason)
+        if not self._drops:
+            log.error("records are dropped", reason=reason, cause=cause, journal_bytes=self._journal.left)
+        self._drops = True
+
+    async def close(self) -> None:
+        """Drain what can be drained soon, and leave the rest to the next process."""
+        try:
+            with contextlib.suppress(StoreDown, OSError, TimeoutError):
+                async with asyncio.timeout(LAST_WORD_S):
+                    await self._database.prepare()
+                    await self.drain()
+        finally:
+            self._journal.close()
+            await self._database.close()
+
+
+@asynccontextmanager
+async def running(keeper: Keeper) -> AsyncIterator[Keeper]:
+    """Its writer runs as long as the block."""
+    writer = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+        await keeper.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records that were read from a segment, how many lines were none, and the chunk that they were in."""
+
+    records: tuple[Record, ...]
+    unread: int
+    chunk: Chunk
+
+
+def read_batch(segment: Segment) -> Batch:
+    """The segment's next records. Raises OSError."""
+    chunk = segment.read(CHUNK_BYTES)
+    records: list[Record] = []
+    unread = int(chunk.torn > 0)
+    for line in chunk.lines:
+        try:
+            records.append(record_of(line))
+        except BadLine:
+            unread += 1
+    return Batch(tuple(records), unread, chunk)

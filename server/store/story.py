@@ -1,0 +1,261 @@
+"""One request's decision, put together from its events while they happen. Knows neither files nor SQL."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from models.answer import Choice, Piece, Token, Usage, choice_of
+from models.prompt import Prompt
+from models.wire import JsonObject, WireMessage
+from router.cascade import Cascade
+from router.events import Accepted, Began, Called, Escalated, Event, Failed, Opened, Scored, Wrote
+from router.evidence import evidence_of
+from router.outcome import Outcome, Spent
+from server.store.records import Decision, Evidence, Step, Texts, new_id
+
+DIGITS = 4  # of a log-probability: more say nothing
+SECONDS_DIGITS = 6
+MOST_CHARACTERS = 2**16  # of an answer or a draft
+MOST_REQUEST_BYTES = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How much is kept of a request: the first so many tokens of each draft as numbers, and texts or none."""
+
+    evidence_tokens: int = 256
+    texts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended: by which ids clients know it, at which endpoint it came and when (Unix seconds), the HTTP
+    status, the seconds until its last byte, and until its first one if there was any. The rest as in Decision."""
+
+    request_id: str
+    response_id: str
+    endpoint: str
+    time: float
+    status: int
+    seconds: float
+    first_byte_s: float | None
+    task: str | None = None
+    propensity: float | None = None
+    artefact: str | None = None
+
+
+class Said:
+    """The first characters of an answer's first choice."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._characters = 0
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        """What these say comes after what was said."""
+        for piece in pieces:
+            if piece.index == 0 and self._characters < MOST_CHARACTERS:
+                text = words_of(piece.message)
+                self._texts.append(text)
+                self._characters += len(text)
+
+    @property
+    def text(self) -> str | None:
+        """Their text; None where nothing was said."""
+        return "".join(self._texts)[:MOST_CHARACTERS] if self._texts else None
+
+
+class Draft:
+    """The first tokens of a draft, for each of its choices."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pieces: dict[int, list[Piece]] = {}
+        self._tokens: Counter[int] = Counter()
+        self._cut: set[int] = set()
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        """More of it."""
+        for piece in pieces:
+            kept = self._pieces.setdefault(piece.index, [])
+            if self._tokens[piece.index] < self._most and len(kept) <= self._most:
+                kept.append(piece)
+            else:
+                self._cut.add(piece.index)
+            self._tokens[piece.index] += len(piece.tokens)
+
+    def evidence(self, prompt: Prompt) -> tuple[int, Sequence[Token]]:
+        """The tokens that speak for the draft, and how many there are in all; of several choices those of the one that
+        was least likely."""
+        seen = {index: tokens_of(choice_of(pieces), prompt) for index, pieces in self._pieces.items()}
+        index = next(iter(seen), 0) if len(seen) < 2 else min(seen, key=lambda one: mean(seen[one]))
+        tokens = seen.get(index, ())
+        return self._tokens[index] if index in self._cut else len(tokens), tokens[: self._most]
+
+
+class Part:
+    """What a tier did so far. Its draft is what its first call wrote; what it was asked after that is no draft."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.reason: str | None = None
+        self.score: float | None = None
+        self.confidence: float | None = None
+        self.waited_s = 0.0
+        self.first_piece_s: float | None = None
+        self.opened_at: int | None = None
+        self.drafted = False
+        self.draft = Draft(rules.evidence_tokens)
+        self.said = Said()
+
+
+class Story:
+    """Watches one request; then `decision` tells what became of it."""
+
+    def __init__(self, rules: Rules, cascade: Cascade, prompt: Prompt) -> None:
+        self.id = new_id()
+        self._rules = rules
+        self._prompt = prompt
+        self._drafters = {tier.name for tier in cascade.tiers[:-1]}
+        self._parts: dict[str, Part] = {}
+        self._score: float | None = None
+        self._answer = Said()
+
+    def observe(self, event: Event) -> None:
+        """Take in what happened."""
+        match event:
+            case Wrote(tier=tier, pieces=pieces):
+                self._wrote(tier, pieces)
+            case Began(tier=tier, waited_s=waited_s):
+                self._part(tier).first_piece_s = waited_s
+            case Called(tier=tier, waited_s=waited_s):
+                part = self._part(tier)
+                part.waited_s += waited_s
+                part.drafted = True
+            case Scored(tier=tier, score=score, confidence=confidence):
+                part = self._part(tier)
+                part.score, part.confidence = score, confidence
+                self._score = score
+            case Opened(tier=tier, tokens=tokens):
+                self._part(tier).opened_at = tokens
+            case (
+                Accepted(tier=tier, reason=reason)
+                | Escalated(tier=tier, reason=reason)
+                | Failed(tier=tier, reason=reason)
+            ):
+                self._part(tier).reason = reason
+
+    def answered(self, pieces: Sequence[Piece]) -> None:
+        """The client is shown these."""
+        if self._rules.texts:
+            self._answer.add(pieces)
+
+    def decision(self, outcome: Outcome, ending: Ending) -> Decision:
+        """The decision, when the request has ended or is about to."""
+        cascade = outcome.cascade
+        judged = len(cascade.tiers) > 1 and cascade.policy.mode != "exact"
+        return Decision(
+            id=self.id,
+            request_id=ending.request_id,
+            response_id=ending.response_id,
+            time=ending.time,
+            endpoint=ending.endpoint,
+            cascade=cascade.name,
+            mode=cascade.policy.mode,
+            tiers=tuple(tier.name for tier in cascade.tiers),
+            tier=outcome.tier,
+            escalated=outcome.escalated,
+            reason=outcome.reason,
+            status=ending.status,
+            streamed=self._prompt.streams,
+            steps=tuple(step_of(name, part, outcome.spent.get(name)) for name, part in self._parts.items()),
+            cost=outcome.cost,
+            cost_final_alone=outcome.cost_final_alone,
+            cost_final_alone_estimated=outcome.estimates_final,
+            seconds=brief(ending.seconds),
+            waited_s=brief(outcome.waited_s),
+            first_byte_s=None if ending.first_byte_s is None else brief(ending.first_byte_s),
+            confidence=outcome.confidence,
+            confidence_of=None if outcome.confidence is None else cascade.policy.scorer.confidence_of,
+            score=self._score,
+            threshold=cascade.policy.threshold if judged else None,
+            failure=outcome.failure.reason if outcome.failure else None,
+            task=ending.task,
+            propensity=ending.propensity,
+            artefact=ending.artefact,
+            evidence=tuple(self._evidence()),
+            texts=self._texts() if self._rules.texts else None,
+        )
+
+    def _part(self, tier: str) -> Part:
+        part = self._parts.get(tier)
+        if part is None:
+            part = self._parts[tier] = Part(self._rules)
+        return part
+
+    def _wrote(self, tier: str, pieces: Sequence[Piece]) -> None:
+        part = self._part(tier)
+        if tier not in self._drafters or part.drafted:
+            return
+        part.draft.add(pieces)
+        if self._rules.texts:
+            part.said.add(pieces)
+
+    def _evidence(self) -> Iterable[Evidence]:
+        for tier, part in self._parts.items():
+            count, tokens = part.draft.evidence(self._prompt)
+            if tokens:
+                texts = tuple(token.text for token in tokens) if self._rules.texts else None
+                yield Evidence(tier, count, tuple(round(token.logprob, DIGITS) for token in tokens), texts)
+
+    def _texts(self) -> Texts:
+        drafts = {tier: part.said.text for tier, part in self._parts.items()}
+        return Texts(request_of(self._prompt), self._answer.text, {tier: text for tier, text in drafts.items() if text})
+
+
+def step_of(tier: str, part: Part, spent: Spent | None) -> Step:
+    """A tier's part as it is kept."""
+    usage = spent.usage if spent else Usage(0, 0)
+    return Step(
+        tier,
+        reason=part.reason,
+        score=part.score,
+        confidence=part.confidence,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        estimated=usage.estimated,
+        cost=spent.cost if spent else 0.0,
+        waited_s=brief(part.waited_s),
+        first_piece_s=None if part.first_piece_s is None else brief(part.first_piece_s),
+        opened_at=part.opened_at,
+    )
+
+
+def brief(seconds: float) -> float:
+    """To a microsecond."""
+    return round(seconds, SECONDS_DIGITS)
+
+
+def tokens_of(choice: Choice, prompt: Prompt) -> Sequence[Token]:
+    """The tokens that a choice is scored by; all of them where it cannot be."""
+    evidence = evidence_of(choice, prompt)
+    return choice.tokens if isinstance(evidence, str) else evidence.tokens
+
+
+def mean(tokens: Sequence[Token]) -> float:
+    """Of their log-probabilities, in nats; of none 0."""
+    return sum(token.logprob for token in tokens) / max(1, len(tokens))
+
+
+def words_of(message: WireMessage) -> str:
+    """What a message says to the client, and what it calls."""
+    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+    called = [(function.get("name") or "") + (function.get("arguments") or "") for function in functions]
+    return "".join((message.get("content") or "", message.get("refusal") or "", *called))
+
+
+def request_of(prompt: Prompt) -> JsonObject | None:
+    """The request as the tiers got it; None where it is too large to be kept."""
+    fields = dict(prompt.fields)
+    return fields if len(orjson.dumps(fields)) <= MOST_REQUEST_BYTES else None

@@ -1,0 +1,47 @@
+"""The store's own metrics. Each one is described in docs/metrics.md."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from server.store.lines import kind_of
+from server.store.records import Record
+
+Loss = Literal["full", "unwritable", "torn", "refused"]
+
+
+class Tally:
+    """Counts what was kept, and what could not be."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._bytes = Gauge(
+            "smallfirst_journal_bytes", "Bytes of this process's journal that are not in the store.", registry=registry
+        )
+        self._dropped = Counter(
+            "smallfirst_journal_dropped_records", "Records that were not kept.", ("reason",), registry=registry
+        )
+        self._written = Counter(
+            "smallfirst_store_written_records", "Records that the store took.", ("kind",), registry=registry
+        )
+        self._failures = Counter(
+            "smallfirst_store_failures", "Tries to write to the store that failed.", registry=registry
+        )
+
+    def watch(self, left: Callable[[], float]) -> None:
+        """Report this many bytes whenever the metrics are read."""
+        self._bytes.set_function(left)
+
+    def dropped(self, reason: Loss) -> None:
+        """A record was not kept."""
+        self._dropped.labels(reason).inc()
+
+    def written(self, records: Sequence[Record]) -> None:
+        """The store took these."""
+        for record in records:
+            self._written.labels(kind_of(record)).inc()
+
+    def failed(self) -> None:
+        """The store could not be written to; the records wait."""
+        self._failures.inc()

@@ -1,0 +1,124 @@
+"""`smallfirst tune`, as an operator types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cli.test_commands import run
+from fakes.recordings import recorded_file
+
+CONFIG = """
+tiers:
+  small: {model: scripted, price: {input: 1, output: 2}, urls: ["http://127.0.0.1:1"]}
+  large: {model: scripted, price: {input: 10, output: 20}, urls: ["http://127.0.0.1:2"]}
+cascades:
+  auto: {tiers: [small, large], trust: trust.json, mode: certified}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A configuration, and graded questions."""
+    (tmp_path / "pair.yaml").write_text(CONFIG)
+    recorded_file(tmp_path / "recorded.jsonl", 1200)
+    return tmp_path
+
+
+async def tuned(folder: Path, *options: str, recorded: str = "recorded.jsonl") -> tuple[int, str, str]:
+    """The command."""
+    files = [str(folder / name) for name in ("pair.yaml", recorded, "trust.json")]
+    return await run("tune", *files, *options, COLUMNS="200")
+
+
+async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
+    code, said, error = await tuned(folder, "--epsilon", "0.05")
+
+    assert (code, error) == (0, "")
+    assert "certified: regret <= 0.05 with probability 0.9" in said
+    assert "1200 graded questions, of which 1200 drafts can be scored" in said
+    assert json.loads((folder / "trust.json").read_text())["grader"] == "unnamed"
+    code, plan, error = await run("check", str(folder / "pair.yaml"), COLUMNS="200")
+    assert (code, error) == (0, "")
+    assert "small if fitted confidence >= 0." in plan
+    assert "certified: regret <= 0.05 with probability 0.9, until" in plan
+
+
+async def test_an_artefact_without_a_promise_is_refused_for_mode_certified(folder: Path) -> None:
+    assert (await tuned(folder, "--quality", "0.98"))[0] == 0
+
+    code, _, error = await run("check", str(folder / "pair.yaml"), COLUMNS="200")
+
+    assert code == 2
+    assert "the artefact has no certificate (it was tuned without --epsilon)" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        (("scripted, price: {input: 10", "newer, price: {input: 10"),
+         "it was made for scripted and scripted, the cascade has scripted and newer: tune again"),
+        (("mode: certified", "mode: certified, checks: [empty]"), "it was certified with the checks empty, malformed"),
+        (("mode: certified", "mode: certified, on_missing_evidence: accept"),
+         "it was certified with on_missing_evidence: escalate"),
+        (("mode: certified", "scorer: margin"), "scorer: the artefact of `trust` has its own"),
+        (("trust: trust.json", "trust: pair.yaml"), "no artefact that `smallfirst tune` wrote (the file: Invalid JSON"),
+    ],
+    ids=["another model", "other checks", "other evidence", "a scorer beside it", "another file"],
+)  # fmt: skip
+async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tuple[str, str], mistake: str) -> None:
+    await tuned(folder, "--epsilon", "0.05")
+    (folder / "pair.yaml").write_text(CONFIG.replace(*change))
+
+    code, _, error = await run("check", str(folder / "pair.yaml"), COLUMNS="300")
+
+    assert code == 2
+    assert mistake in error
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "mistake"),
+    [
+        (("--quality", "1.5"), 1, "no threshold reaches quality 1.5"),
+        (("--quality", "0.9", "--cost", "0.5"), 2, "give one of --quality, --escalated, --cost and --threshold"),
+        (("--scorer", "vibes"), 2, "there is no 'vibes' (there are: fitted, mean-logprob"),
+        (("--features", "mean-logprob,vibes"), 2, "there is no vibes (there are: mean-logprob"),
+        (("--gate-sizes", "a,b"), 2, "numbers with commas between them are wanted"),
+        (("--gate-sizes", "0"), 2, "a gate has one token at least"),
+        (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
+        (("--audit-grader", "vibes"), 2, "vibes"),
+        (("--epsilon", "0.0001"), 0, ""),
+    ],
+)
+async def test_what_cannot_be_done_is_told_in_a_line(
+    folder: Path, options: tuple[str, ...], code: int, mistake: str
+) -> None:
+    done, said, error = await tuned(folder, *options)
+
+    assert done == code
+    assert mistake in error
+    assert "Traceback" not in error
+    assert code != 0 or "infeasible" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "mistake"),
+    [
+        (None, 2, "No such file"),
+        ("", 1, "0 graded questions"),
+        ("{}\n", 2, "line 1: no recorded question: id: Field required"),
+        ('{"id": "1", "outputs": {"small": {"model": "scripted", "correct": true}}}\n', 2, "no answer of tier 'large'"),
+        ('{"id": "1", "outputs": {"small": {"model": "other", "correct": true}, "large": {"model": "scripted"}}}\n', 2,
+         "tier 'small' was recorded with other, and the configuration has scripted"),
+    ],
+    ids=["gone", "empty", "no question", "no large", "another model"],
+)  # fmt: skip
+async def test_a_file_that_does_not_do_is_told(folder: Path, content: str | None, code: int, mistake: str) -> None:
+    file = folder / "odd.jsonl"
+    if content is not None:
+        file.write_text(content)
+
+    done, _, error = await tuned(folder, recorded="odd.jsonl")
+
+    assert done == code
+    assert mistake in error
+    assert "Traceback" not in error

@@ -1,0 +1,159 @@
+"""One auditor, over models that say what they are told to: what it makes of every way an audit can end."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from fakes.waiting import until
+
+from models.answer import Delta, Finish, Piece, Usage
+from models.prompt import Prompt
+from router.audits import AuditRules, Sampling
+from router.call import Tier
+from router.cascade import Cascade, answer
+from router.failover import Failover
+from router.money import LengthRatio, Price
+from router.outcome import Outcome
+from router.policy import Policy
+from router.scorers import SCORERS
+from router.watch import Watch
+from server.auditing import QUEUED, Auditor, Comparing, auditing
+from server.store.memory import MemoryLedger
+
+
+@dataclass
+class Says:
+    """A model that says one thing, when it may."""
+
+    text: str
+    may: asyncio.Event = field(default_factory=asyncio.Event)
+    takes_handover: bool = False
+    goes_on: bool = False
+
+    async def generate(self, _prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        await self.may.wait()
+        yield Delta({"choices": []}, (Piece(0, {"content": self.text}, (), "stop"),), time.perf_counter())
+        yield Finish(Usage(10, 1))
+
+
+@dataclass
+class Counts:
+    """Remembers what audits came to."""
+
+    results: list[str] = field(default_factory=list)
+
+    def observe(self, event: object, cascade: str) -> None: ...
+
+    def audit_cost(self, cascade: str, tier: str, cost: float) -> None: ...
+
+    def audited(self, _cascade: str, result: str) -> None:
+        self.results.append(result)
+
+
+@dataclass
+class Stage:
+    """An auditor of a cascade that accepts every draft, and what it is seen to do."""
+
+    auditor: Auditor
+    final: Says
+    counts: Counts
+    ledger: MemoryLedger
+
+    async def ask(self) -> None:
+        """One request from its beginning to its end."""
+        prompt = Prompt({"messages": []}, "id")
+        ticket, outcome = self.auditor.ticket(prompt, self.auditor.cascade.policy), Outcome(self.auditor.cascade)
+        async for part in answer(self.auditor.cascade, prompt, outcome.observe):
+            if isinstance(part, Delta):
+                ticket.answered(part)
+        ticket.over(outcome, "decision")
+
+
+def stage(grade: Callable[[str, str], bool | None], *, has_room: Callable[[], bool] = lambda: True) -> Stage:
+    small, final, counts, ledger = Says("yes"), Says("yes"), Counts(), MemoryLedger()
+    small.may.set()
+    tiers = (Tier("small", small, Price(1, 1)), Tier("large", final, Price(0, 0)))
+    policy = Policy("threshold", SCORERS["mean-logprob"], 0.5, (), "accept")
+    auditor = Auditor(
+        Cascade("auto", tiers, policy, LengthRatio(), Failover(1.0)), Watch(),
+        sampling=Sampling(AuditRules(1.0, 1.0), draw=Random(1)), comparing=Comparing("exact", grade),
+        has_room=has_room, ledger=ledger, counting=counts,
+    )  # fmt: skip
+    auditor.sampling.paid(0.001, time.time())  # it is known what one costs, so that many may run
+    return Stage(auditor, final, counts, ledger)
+
+
+async def test_what_the_grader_cannot_tell_is_kept_as_undecided() -> None:
+    one = stage(lambda _text, _reference: None)
+    one.final.may.set()
+
+    async with auditing([one.auditor], {"auto": 1}):
+        await one.ask()
+        await until(lambda: one.counts.results == ["undecided"])
+
+    (placed,) = await one.ledger.audits_since("auto", 0)
+    assert placed.audit.loss is None
+    assert (placed.audit.decision, placed.audit.propensity, placed.audit.exposure) == ("decision", 1.0, 3.0)
+
+
+async def test_a_grader_that_fails_ends_no_more_than_its_audit() -> None:
+    graded = iter([ValueError("no"), None])
+
+    def grade(_text: str, _reference: str) -> bool:
+        failure = next(graded)
+        if failure is not None:
+            raise failure
+        return True
+
+    one = stage(grade)
+    one.final.may.set()
+
+    async with auditing([one.auditor], {"auto": 1}):
+        await one.ask()
+        await one.ask()
+        await until(lambda: one.counts.results == ["failed", "agreed"])
+
+    (placed,) = await one.ledger.audits_since("auto", 0)
+    assert placed.audit.exposure == 4.0, "the failed one's requests are not forgotten"
+
+
+async def test_what_finds_the_queue_full_at_its_end_is_dropped() -> None:
+    one = stage(lambda _text, _reference: True)
+    prompt = Prompt({"messages": []}, "id")
+    early = [one.auditor.ticket(prompt, one.auditor.cascade.policy) for _ in range(QUEUED + 2)]
+
+    for ticket in early:
+        outcome = Outcome(one.auditor.cascade)
+        async for part in answer(one.auditor.cascade, prompt, outcome.observe):
+            if isinstance(part, Delta):
+                ticket.answered(part)
+        ticket.over(outcome, "decision")
+
+    assert one.counts.results == ["dropped", "dropped"]
+    assert one.auditor.propensity == 0.0
+    assert one.auditor.ticket(prompt, one.auditor.cascade.policy).propensity == 0.0
+
+
+async def test_what_waits_until_the_final_tier_is_full_is_dropped() -> None:
+    room = [True]
+    one = stage(lambda _text, _reference: True, has_room=lambda: room[0])
+    await one.ask()
+    room[0] = False
+
+    async with auditing([one.auditor], {"auto": 1}):
+        await until(lambda: one.counts.results == ["dropped"])
+
+
+async def test_audits_are_kept_in_the_order_of_their_requests() -> None:
+    one = stage(lambda _text, _reference: True)
+
+    async with auditing([one.auditor], {"auto": 3}):
+        for _ in range(3):
+            await one.ask()
+        one.final.may.set()
+        await until(lambda: len(one.counts.results) == 3)
+
+    placed = await one.ledger.audits_since("auto", 0)
+    assert [one.audit.exposure for one in placed] == [3.0, 1.0, 1.0]

@@ -1,0 +1,274 @@
+"""What moves the threshold and what speaks against a certificate, as operators and clients see it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+from fakes.gateway import running_app
+from fakes.pools import metrics_of, probed
+from fakes.scripted import Script, ScriptedServer
+from fakes.trusting import trust
+from fakes.waiting import until
+from fastapi import FastAPI
+
+from router.audits import AuditRules, Sampling
+from router.certificate import Certificate
+from router.drift import histogram_of
+from router.watch import Watch
+from server.app import create_app
+from server.auditing import Auditor, Comparing
+from server.settings.schema import Settings
+from server.store.records import Audit, Placed, Record, StoreDown
+
+MESSAGES = [{"role": "user", "content": "is it?"}]
+PRICE = {"input": 1.0, "output": 1.0}
+CERTIFICATE = Certificate(
+    loss="disagreement", grader="exact", epsilon=0.02, delta=0.1, threshold=0.5, questions=500, accepted=400, losses=3,
+    split="0" * 64, certified_on=datetime.now(UTC).date(),
+)  # fmt: skip
+
+
+async def headers_of(cascade, **more: object):
+    """The headers of one answer."""
+    raw = await cascade.client.chat.completions.with_raw_response.create(
+        **{"model": "auto", "messages": MESSAGES, **more}
+    )
+    return raw.headers
+
+
+async def card_of(url: str) -> dict[str, Any]:
+    """What `GET /v1/cascades` says of the only one."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/cascades") as reply:
+        (card,) = (await reply.json())["data"]
+        return card
+
+
+async def test_a_budget_moves_the_threshold_and_says_so(gateway) -> None:
+    cascade = await gateway(small=Script("yes", p=0.9), large=Script("no"), budget={"escalated": 0.5})
+
+    first = await headers_of(cascade)
+    for _ in range(60):
+        later = await headers_of(cascade)
+    own = await headers_of(cascade, extra_body={"smallfirst": {"threshold": 0.7}})
+
+    assert (first["x-smallfirst-threshold"], first["x-smallfirst-threshold-by"]) == ("0.500000", "config")
+    assert later["x-smallfirst-threshold-by"] == "budget"
+    assert (own["x-smallfirst-threshold"], own["x-smallfirst-threshold-by"]) == ("0.700000", "request")
+    card = await card_of(cascade.url)
+    assert card["budget"] == {"target": 0.5, "share": pytest.approx(card["budget"]["share"]), "infeasible": False}
+    text = await metrics_of(cascade.url)
+    assert 'smallfirst_threshold_by{by="budget",cascade="auto"} 1.0' in text
+    assert 'smallfirst_budget_infeasible{cascade="auto"} 0.0' in text
+
+
+async def test_a_budget_that_cannot_be_had_is_said(gateway) -> None:
+    cascade = await gateway(small=Script("", p=0.9), large=Script("no"), budget={"escalated": 0.1})
+    for _ in range(60):
+        await headers_of(cascade)
+    cascade.small.script = Script("yes", p=0.9)
+    for _ in range(55):
+        await headers_of(cascade)
+    cascade.small.script = Script("", p=0.9)
+
+    for _ in range(20):
+        await headers_of(cascade)
+
+    assert 'smallfirst_budget_infeasible{cascade="auto"} 1.0' in await metrics_of(cascade.url)
+
+
+async def test_the_final_tiers_load_lowers_the_threshold_and_says_so(gateway) -> None:
+    cascade = await gateway(small=Script("yes", p=0.7), large=Script("no", waiting=3), threshold=0.8,
+                            budget={"load_price": 2.0})  # fmt: skip
+    await probed(cascade.url)
+
+    loaded = await headers_of(cascade)
+
+    assert loaded["x-smallfirst-tier"] == "small"
+    assert (loaded["x-smallfirst-threshold"], loaded["x-smallfirst-threshold-by"]) == ("0.600000", "load")
+    assert (await card_of(cascade.url))["threshold_by"] == "load"
+
+
+async def test_without_a_price_load_moves_nothing(gateway) -> None:
+    cascade = await gateway(small=Script("yes", p=0.7), large=Script("no", waiting=3), threshold=0.8)
+    await probed(cascade.url)
+
+    headers = await headers_of(cascade)
+
+    assert (headers["x-smallfirst-tier"], headers["x-smallfirst-threshold-by"]) == ("large", "config")
+
+
+@dataclass
+class Watched:
+    """A gateway whose cascade has a certificate, and who stands behind it."""
+
+    app: FastAPI
+    url: str
+    client: openai.AsyncOpenAI
+    small: ScriptedServer
+    large: ScriptedServer
+
+    @property
+    def auditor(self) -> Auditor:
+        return self.app.state.overseen["auto"].auditor
+
+
+@asynccontextmanager
+async def watched(**fitted: object) -> AsyncIterator[Watched]:
+    """It audits every accepted draft, and serves what was certified of their disagreement with the large model's."""
+    async with AsyncExitStack() as stack:
+        small = await stack.enter_async_context(ScriptedServer(Script("yes", p=0.9)))
+        large = await stack.enter_async_context(ScriptedServer(Script("yes")))
+        tiers = {
+            name: {"model": "scripted", "price": PRICE, "urls": [server.url]}
+            for name, server in (("small", small), ("large", large))
+        }
+        judged = trust(certified=CERTIFICATE)
+        kept = judged.model_copy(update={"fit": judged.fit.model_copy(update=fitted)})
+        auto = {"tiers": ["small", "large"], "mode": "certified", "trust": kept,
+                "audits": {"rate": 1.0, "spend_per_day": 1.0}}  # fmt: skip
+        app = create_app(Settings.model_validate({"tiers": tiers, "cascades": {"auto": auto}}))
+        url = await stack.enter_async_context(running_app(app))
+        client = await stack.enter_async_context(openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none"))
+        yield Watched(app, url, client, small, large)
+
+
+async def test_audits_that_disagree_raise_the_alarm() -> None:
+    async with watched() as cascade:
+        assert (await card_of(cascade.url))["certificate"]["state"] == "certified"
+        cascade.large.script = Script("no")
+
+        number = 0
+        while cascade.auditor.watch.standing.is_valid:
+            number += 1
+            await cascade.client.chat.completions.create(model="auto", messages=MESSAGES)
+            await until(lambda number=number: cascade.auditor.watch.watched.alarm.audits == number)
+
+        certificate = (await card_of(cascade.url))["certificate"]
+        assert certificate["state"] == "alarmed"
+        assert certificate["evidence"] >= certificate["alarm_at"]
+        assert certificate["audited"] == certificate["audited_losses"] == number <= 5
+        assert number <= certificate["exposure"] <= number + 2
+        text = await metrics_of(cascade.url)
+        assert 'smallfirst_certificate_valid{cascade="auto"} 0.0' in text
+        assert 'smallfirst_certificate_state{cascade="auto",state="alarmed"} 1.0' in text
+        assert 'smallfirst_alarm_evidence{cascade="auto"}' in text
+        headers = await headers_of(cascade)
+        assert (headers["x-smallfirst-tier"], headers["x-smallfirst-mode"], headers["x-smallfirst-reason"]) == (
+            "large", "exact", "alarmed")  # fmt: skip
+
+
+async def test_what_a_laxer_threshold_accepted_tells_nothing_of_the_certificate() -> None:
+    async with watched() as cascade:
+        cascade.large.script = Script("no")
+
+        for _ in range(5):
+            await headers_of(cascade, extra_headers={"x-smallfirst-mode": "threshold"})
+        await headers_of(cascade)
+        await until(lambda: cascade.auditor.watch.watched.alarm.audits == 1)
+
+        assert (await card_of(cascade.url))["certificate"]["state"] == "certified"
+
+
+async def test_audits_that_agree_are_counted_and_raise_none() -> None:
+    async with watched(confidences=histogram_of([0.9, 0.95])) as cascade:
+        for number in range(1, 6):
+            await cascade.client.chat.completions.create(model="auto", messages=MESSAGES)
+            await until(lambda number=number: cascade.auditor.watch.watched.alarm.audits == number)
+
+        certificate = (await card_of(cascade.url))["certificate"]
+        assert (certificate["state"], certificate["audited_losses"]) == ("certified", 0)
+        assert certificate["evidence"] < 0
+
+
+@dataclass
+class Book:
+    """A ledger that remembers, and may be down."""
+
+    kept: list[Record] = field(default_factory=list)
+    is_down: bool = False
+
+    def keep(self, record: Record) -> bool:
+        self.kept.append(record)
+        return True
+
+    async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
+        if self.is_down:
+            raise StoreDown("down")
+        audits = [record for record in self.kept if isinstance(record, Audit) and record.cascade == cascade]
+        return [Placed(place, audit) for place, audit in enumerate(audits, 1) if place > after][:3]
+
+
+@dataclass
+class Counts:
+    """Counts nothing."""
+
+    def observe(self, event: object, cascade: str) -> None: ...
+
+    def audit_cost(self, cascade: str, tier: str, cost: float) -> None: ...
+
+    def audited(self, cascade: str, result: str) -> None: ...
+
+
+def an_audit(number: int, *, loss: bool | None, artefact: str | None = "a", grader: str = "exact") -> Audit:
+    """One that some gateway kept."""
+    return Audit(
+        id=f"{number:032}", decision="d", time=datetime.now(UTC).timestamp(), cascade="auto", drafter="small",
+        final="large", propensity=0.5, loss=loss, grader=grader, confidence=0.9, cost=0.25, artefact=artefact,
+        exposure=1.0,
+    )  # fmt: skip
+
+
+async def auditor_over(book: Book) -> Auditor:
+    """Of a gateway's cascade, with another ledger."""
+    settings = {
+        "tiers": {name: {"model": "m", "price": PRICE, "urls": ["http://x"]} for name in ("small", "large")},
+        "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5}},
+    }
+    app = create_app(Settings.model_validate(settings))
+    async with app.router.lifespan_context(app):
+        cascade = app.state.served.cascades["auto"]
+    return Auditor(
+        cascade, Watch(CERTIFICATE, artefact="a"), sampling=Sampling(AuditRules(0.5, 10.0), draw=Random(1)),
+        comparing=Comparing("exact", lambda text, reference: text == reference), has_room=lambda: True, ledger=book,
+        counting=Counts(),
+    )  # fmt: skip
+
+
+async def test_the_audits_of_all_gateways_are_folded_once_and_those_of_other_policies_never() -> None:
+    mine = [an_audit(number, loss=number % 4 == 0) for number in range(8)]
+    others = [an_audit(20, loss=True, artefact="b"), an_audit(21, loss=True, grader="json")]
+    book = Book([*mine, *others])
+    auditor = await auditor_over(book)
+
+    await asyncio.gather(*(auditor.fold() for _ in range(5)))
+
+    assert (auditor.watch.watched.alarm.audits, auditor.watch.watched.alarm.losses) == (8, 2)
+    assert auditor.sampling.spent_today == pytest.approx(10 * 0.25), "what others paid today counts"
+
+
+async def test_an_audit_without_exposure_or_with_an_impossible_one_is_left_out() -> None:
+    book = Book([replace(an_audit(1, loss=True), exposure=None), replace(an_audit(2, loss=True), exposure=0.1)])
+    auditor = await auditor_over(book)
+
+    await auditor.fold()
+
+    assert auditor.watch.watched.alarm.audits == 0
+
+
+async def test_a_ledger_that_is_down_is_asked_again() -> None:
+    book = Book([an_audit(1, loss=True)], is_down=True)
+    auditor = await auditor_over(book)
+
+    await auditor.fold()
+    assert auditor.watch.watched.alarm.audits == 0
+    book.is_down = False
+    await auditor.fold()
+
+    assert auditor.watch.watched.alarm.audits == 1

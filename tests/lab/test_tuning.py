@@ -1,0 +1,197 @@
+"""From recorded questions to an artefact, on questions whose truth is known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.recordings import recorded
+from fakes.trusting import CHECKS
+
+from router.fitted import Logistic
+from router.graders import grader_of
+from router.lab.examples import Example, examples_of
+from router.lab.outcomes import BadRecord, Recorded
+from router.lab.targets import Target, effect_of
+from router.lab.tuning import CannotTune, Of, Promise, Tuned, Wanted, measured, split, tune
+from router.policy import Policy
+from router.scorers import SCORERS
+from router.trust import TierPrint, trust_of, trust_written
+
+POLICY = Policy("exact", SCORERS["mean-logprob"], 1.0, CHECKS, "escalate")
+OF = Of((TierPrint(model="s"), TierPrint(model="l")), CHECKS, "escalate", "exact", "ab")
+EXACT = grader_of("exact")
+PROMISE = Promise(0.05, 0.1, 30)
+WANTED = Wanted(
+    scorer=None, features=("mean-logprob", "min-probability", "margin", "log-tokens"), confidence_of="right",
+    target=None, threshold=None, promise=PROMISE,
+    certify_share=0.5, by_task=False, gate_sizes=(4, 8), loss="regret", audit_grader="exact",
+    seed=1,
+)  # fmt: skip
+
+
+def examples(found: Sequence[Recorded]) -> list[Example]:
+    """As the cascade's policy meets them."""
+    return examples_of(found, ("small", "large"), POLICY, EXACT)[0]
+
+
+@pytest.fixture(scope="module")
+def questions() -> list[Example]:
+    """Two thousand of them."""
+    return examples(recorded(2000))
+
+
+@pytest.fixture(scope="module")
+def tuned(questions, tmp_path_factory) -> Tuned:
+    """A certified artefact."""
+    return tune(questions, OF, WANTED, tmp_path_factory.mktemp("tuned") / "splits.json")
+
+
+def test_a_fitted_scorer_knows_the_weakest_token(tuned: Tuned) -> None:
+    fresh = measured(examples(recorded(3000, seed=2)), tuned.trust.fit.judging)
+    effect = effect_of(fresh, tuned.trust.fit.threshold)
+
+    assert isinstance(tuned.trust.fit.scorer, Logistic)
+    assert effect.accepted > 0.4
+    assert effect.regret < 0.06
+
+
+def test_the_calibrated_confidence_is_a_share_of_right_drafts(tuned: Tuned) -> None:
+    fresh = measured(examples(recorded(4000, seed=3)), tuned.trust.fit.judging)
+
+    sure = fresh.confidence > 0.9
+    assert fresh.draft_right[sure].mean() == pytest.approx(fresh.confidence[sure].mean(), abs=0.03)
+    assert fresh.draft_right.mean() == pytest.approx(fresh.confidence.mean(), abs=0.04)
+
+
+def test_the_certificate_counts_what_it_was_given_on(tuned: Tuned) -> None:
+    certificate, drawn = tuned.trust.fit.certificate, tuned.certified_on
+
+    assert certificate is not None
+    assert drawn is not None
+    effect = effect_of(drawn, certificate.threshold)
+    assert certificate.questions == len(drawn.confidence)
+    assert (certificate.accepted, certificate.losses) == (
+        round(effect.accepted * certificate.questions), round(effect.regret * certificate.questions))  # fmt: skip
+    assert (certificate.grader, certificate.max_age_days) == ("exact", 30)
+
+
+def test_the_two_parts_share_no_question_and_are_the_same_whoever_else_is_there(questions: list[Example]) -> None:
+    fitting, certifying = split(questions, WANTED)
+    again = split(questions[:500], WANTED)
+
+    assert not {one.id for one in fitting} & {one.id for one in certifying}
+    assert {one.id for one in again[1]} <= {one.id for one in certifying}
+    assert 0.45 < len(certifying) / len(questions) < 0.55
+    assert split(questions, replace(WANTED, promise=None)) == (questions, [])
+
+
+def test_the_same_questions_certify_another_policy_at_half_the_delta(questions: list[Example], tmp_path: Path) -> None:
+    ledger = tmp_path / "splits.json"
+
+    deltas = []
+    for wanted in (WANTED, WANTED, replace(WANTED, scorer="min-logprob")):
+        certificate = tune(questions, OF, wanted, ledger).trust.fit.certificate
+        assert certificate is not None
+        deltas.append((certificate.delta, certificate.use))
+
+    assert deltas == [(0.1, 1), (0.1, 1), (0.05, 2)]
+
+
+def test_disagreement_is_certified_by_the_grader_that_audits_use(tmp_path: Path) -> None:
+    texts = [one.model_copy(update={"outputs": {
+        "small": one.outputs["small"].model_copy(update={"text": f"{5 - bool(one.outputs['small'].correct)} eggs"}),
+        "large": one.outputs["large"].model_copy(update={"text": "It is 4."})}}) for one in recorded(1500)]  # fmt: skip
+    found = examples_of(texts, ("small", "large"), POLICY, grader_of("numeric"))[0]
+
+    fit = tune(found, OF, replace(WANTED, loss="disagreement", audit_grader="numeric"), tmp_path / "s.json").trust.fit
+
+    assert fit.certificate is not None
+    assert (fit.certificate.loss, fit.certificate.grader) == ("disagreement", "numeric")
+    assert fit.certificate.accepted > 300
+
+
+def test_infeasible_is_said_and_keeps_mode_threshold(questions: list[Example], tmp_path: Path) -> None:
+    wanted = replace(WANTED, promise=Promise(0.0005, 0.1, 30), target=Target("escalated", 0.5))
+
+    fit = tune(questions, OF, wanted, tmp_path / "splits.json").trust.fit
+
+    assert fit.certificate is None
+    assert "infeasible" in (fit.infeasible or "")
+    assert 0 < fit.threshold < 1
+
+
+@pytest.mark.parametrize(("target", "reached"), [
+    (Target("quality", 0.97), lambda effect: effect.kept >= 0.95),
+    (Target("escalated", 0.3), lambda effect: 1 - effect.accepted == pytest.approx(0.3, abs=0.05)),
+    (Target("cost", 0.5), lambda effect: effect.cost == pytest.approx(0.5, abs=0.05)),
+])  # fmt: skip
+def test_a_target_is_met_on_fresh_questions(questions, target: Target, reached, tmp_path: Path) -> None:
+    trust = tune(questions, OF, replace(WANTED, promise=None, target=target), tmp_path / "splits.json").trust
+    fresh = measured(examples(recorded(3000, seed=4)), trust.fit.judging)
+
+    assert reached(effect_of(fresh, trust.fit.threshold))
+    assert not trust.certified
+
+
+def test_each_task_with_enough_questions_has_its_own_fit_and_its_share_of_delta(tmp_path: Path) -> None:
+    found = examples(recorded(3000, tasks=("sums", "sums", "poems", "sums")))[:2400]
+    rare = [replace(one, task="rare") if place % 60 == 0 else one for place, one in enumerate(found)]
+
+    trust = tune(rare, OF, replace(WANTED, by_task=True, promise=Promise(0.1, 0.09, 30)), tmp_path / "s.json").trust
+
+    assert set(trust.clusters) == {"sums", "poems"}
+    assert all(certificate.delta == pytest.approx(0.03) for _, certificate in trust.certificates)
+    assert len(trust.certificates) == 3
+
+
+def test_a_gate_is_fitted_for_the_threshold(tuned: Tuned) -> None:
+    gate = tuned.trust.gate
+
+    assert gate is not None
+    assert (gate.threshold, sorted(gate.curves)) == (tuned.trust.fit.threshold, [4, 8])
+
+
+def test_an_artefact_is_read_as_it_was_written(tuned: Tuned) -> None:
+    assert trust_of(trust_written(tuned.trust)) == tuned.trust
+
+
+def test_a_draft_that_fails_a_check_is_never_accepted() -> None:
+    (one,) = recorded(1)
+    small = one.outputs["small"]
+    empty = {"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": "stop"}]}
+    broken = one.model_copy(update={"outputs": {**one.outputs, "small": small.model_copy(update={"reply": empty})}})
+
+    (example,) = examples([broken])
+
+    assert example.evidence is None
+    assert measured([example], SCORERS["mean-logprob"]).confidence.tolist() == [-1.0]
+
+
+def test_what_cannot_be_learned_from_is_counted_and_a_missing_tier_named() -> None:
+    one, two = recorded(2)
+    ungraded = one.outputs["large"].model_copy(update={"correct": None})
+    silent = two.outputs["small"].model_copy(update={"reply": None})
+    found = [one.model_copy(update={"outputs": {**one.outputs, "large": ungraded}}),
+             two.model_copy(update={"outputs": {**two.outputs, "small": silent}})]  # fmt: skip
+
+    usable, unusable = examples_of(found, ("small", "large"), POLICY, EXACT)
+
+    assert usable == []
+    assert (unusable.ungraded, unusable.without_reply) == (1, 1)
+    with pytest.raises(BadRecord, match="no answer of tier 'huge'"):
+        examples_of([one], ("small", "huge"), POLICY, EXACT)
+
+
+@pytest.mark.parametrize(
+    ("changed", "mistake"),
+    [
+        (lambda found: found[:99], "are too few: 100 are the least"),
+        (lambda found: [replace(one, draft_right=True) for one in found[:400]], "5 drafts of either kind"),
+        (lambda found: [replace(one, evidence=None) for one in found[:400]], "0 graded questions whose draft"),
+    ],
+    ids=["few", "all right", "none scored"],
+)
+def test_what_does_not_do_is_told(questions: list[Example], changed, mistake: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotTune, match=mistake):
+        tune(changed(questions), OF, WANTED, tmp_path / "splits.json")

@@ -1,0 +1,338 @@
+"""The store itself, over real SQLite files: everything once, nobody blocked, nothing older than wanted."""
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from fakes.stores import audit, count, decision, rows, running_store, store_of, until
+from sqlalchemy import Connection
+
+from server.store.database import Database
+from server.store.keeper import running
+from server.store.records import Evidence, Feedback, Step, StoreDown, Texts, new_id
+from server.store.tables import METADATA
+
+WHOLE = decision(
+    steps=(Step("small", "unsure", -0.5, 0.6, 10, 3, False, 0.1, 0.2, 0.1, 24), Step("large")),
+    confidence=0.6, confidence_of="uncalibrated", score=-0.5, threshold=0.7, failure="timeout", task="sums",
+    propensity=0.01, artefact="a1", first_byte_s=0.1, streamed=True,
+    evidence=(Evidence("small", 3, (-0.5, None, 0.0), ("a", "b", "\x00")),),
+    texts=Texts({"messages": [{"role": "user", "content": "ünï\n'; DROP TABLE decisions --"}]}, "yes", {"small": "no"}),
+)  # fmt: skip
+
+
+async def test_a_decision_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+    async with running_store(tmp_path) as store:
+        for one in (WHOLE, decision()):
+            assert store.keeper.keep(one)
+            fresh = await store.keeper.find(one.response_id)
+            await until(lambda: count(tmp_path) > 0 and is_drained(tmp_path))
+            stored = await store.keeper.find(one.request_id)
+
+            assert fresh is not None
+            assert stored is not None
+            assert (fresh.decision, stored.decision) == (one, one)
+
+
+async def test_what_was_not_drained_is_drained_by_the_next_process(tmp_path: Path) -> None:
+    first = store_of(tmp_path)
+    for _ in range(3):
+        first.keeper.keep(decision())
+    first.journal.close()  # as the end of a process does
+
+    async with running_store(tmp_path):
+        await until(lambda: count(tmp_path) == 3)
+
+
+async def test_what_is_drained_twice_is_there_once(tmp_path: Path) -> None:
+    """A process that is killed between the store's commit and the journal's leaves what is in both."""
+    store = store_of(tmp_path)
+    for record in (decision(), audit(), Feedback(new_id(), "x", 1.0)):
+        store.keeper.keep(record)
+    (segment,) = (tmp_path / "journal").iterdir()
+    copy = tmp_path / "copy"
+    shutil.copy(segment, copy)
+    await store.close()
+    (tmp_path / "journal" / "1-killed.jsonl").write_bytes(copy.read_bytes())
+
+    async with running_store(tmp_path) as second:
+        await until(lambda: is_drained(tmp_path))
+
+    assert second.dropped("refused") == 0
+    assert [count(tmp_path, table) for table in ("decisions", "audits", "feedback")] == [1, 1, 1]
+
+
+async def test_lines_that_are_no_records_hold_up_nothing(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    odd = (b"not json\n", b"{}\n", b'{"decision":{}}\n', b'{"wish":{}}\n', b"[1]\n", b"\xff\n", b'{"decision":7}\n')
+    for line in odd:
+        store.journal.append(line)
+    store.keeper.keep(decision())
+
+    await store.close()
+
+    assert count(tmp_path) == 1
+    assert store.dropped("torn") == len(odd)
+
+
+async def test_a_record_of_a_later_version_is_kept_as_far_as_it_is_known(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    store.journal.append(b'{"feedback":{"id":"1","about":"x","time":1.0,"mood":"good"}}\n')
+
+    await store.close()
+
+    assert rows(tmp_path, "SELECT about, score FROM feedback") == [("x", None)]
+
+
+async def test_a_record_that_the_database_refuses_holds_up_nothing(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    store.keeper.keep(audit(draft_tokens=2**63))  # an integer that SQLite does not have
+    store.keeper.keep(audit())
+    store.keeper.keep(decision())
+
+    await store.close()
+
+    assert (count(tmp_path, "audits"), count(tmp_path)) == (1, 1)
+    assert store.dropped("refused") == 1
+
+
+async def test_a_record_that_is_no_json_is_counted_and_nothing_more(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+
+    assert store.keeper.keep(audit(draft_tokens=2**70)) is False
+    assert store.keeper.keep(Feedback(new_id(), "\ud800", 1.0)) is False
+    assert store.dropped("unwritable") == 2
+    await store.close()
+
+
+async def test_a_full_journal_drops_the_newest_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    store = store_of(tmp_path, max_bytes=4000)
+
+    kept = [store.keeper.keep(decision()) for _ in range(10)]
+    await store.drain()
+
+    assert kept == sorted(kept, reverse=True)
+    assert 0 < sum(kept) < 10
+    assert store.dropped("full") == 10 - sum(kept)
+    assert count(tmp_path) == sum(kept)
+    assert store.keeper.keep(decision())
+    await store.close()
+
+
+async def test_a_locked_database_blocks_nobody_and_loses_nothing(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with running_store(tmp_path) as store:
+            kept = [decision() for _ in range(50)]
+            for one in kept:
+                assert store.keeper.keep(one)
+            await until(lambda: store.failures > 0)
+            found = await store.keeper.find(kept[-1].request_id)
+            assert count(tmp_path) == 0
+            other.execute("COMMIT")
+            await until(lambda: count(tmp_path) == 50)
+
+    assert found is not None
+    assert found.decision == kept[-1]
+
+
+async def test_a_gateway_ends_while_its_database_is_locked(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(20):
+            async with running_store(tmp_path) as store:
+                store.keeper.keep(decision())
+        assert not is_drained(tmp_path)
+        other.execute("COMMIT")
+
+    async with running_store(tmp_path):
+        await until(lambda: count(tmp_path) == 1)
+
+
+async def test_who_is_not_in_the_journal_of_a_broken_store_cannot_be_told_of(tmp_path: Path) -> None:
+    (tmp_path / "smallfirst.db").write_bytes(b"no database at all" * 100)
+
+    async with running_store(tmp_path) as store:
+        one = decision()
+        assert store.keeper.keep(one)
+        await until(lambda: store.failures > 0)
+
+        found = await store.keeper.find(one.id)
+        assert found is not None
+        with pytest.raises(StoreDown):
+            await store.keeper.find("unknown")
+        with pytest.raises(StoreDown):
+            await store.keeper.audits_since("auto", 0)
+
+
+async def test_the_database_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db")) as other:
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+        other.commit()
+
+    async with running_store(tmp_path) as store:
+        store.keeper.keep(decision())
+        await until(lambda: store.failures > 0)
+
+    assert count(tmp_path) == 0
+    assert not is_drained(tmp_path)
+
+
+async def test_many_may_make_the_tables_at_once(tmp_path: Path) -> None:
+    databases = [Database(f"sqlite:///{tmp_path / 'smallfirst.db'}") for _ in range(5)]
+
+    await asyncio.gather(*(database.prepare() for database in databases))
+
+    for database in databases:
+        await database.close()
+    assert rows(tmp_path, "SELECT * FROM places") == [("audits", 0)]
+
+
+async def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+    database = Database(f"sqlite:///{tmp_path / 'smallfirst.db'}")
+
+    def differences(connection: Connection) -> object:
+        return compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), METADATA)
+
+    found = await database.read(lambda connection: connection.run_sync(differences))
+
+    await database.close()
+    assert found == []
+
+
+async def test_audits_have_one_order_for_all_gateways(tmp_path: Path) -> None:
+    async with running_store(tmp_path) as first, running_store(tmp_path) as second:
+        for number in range(20):
+            (first, second)[number % 2].keeper.keep(audit(cost=float(number)))
+        first.keeper.keep(audit(cascade="other"))
+        await until(lambda: count(tmp_path, "audits") == 21)
+
+        seen = [await store.keeper.audits_since("auto", 0) for store in (first, second)]
+        rest = await first.keeper.audits_since("auto", seen[0][4].place)
+
+    assert seen[0] == seen[1]
+    assert sorted(one.audit.cost for one in seen[0]) == [float(number) for number in range(20)]
+    assert [one.place for one in seen[0]] == sorted({one.place for one in seen[0]})
+    assert rest == seen[0][5:]
+
+
+async def test_audits_come_a_thousand_at_a_time(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    for number in range(1001):
+        store.keeper.keep(audit(cost=float(number)))
+    await store.drain()
+
+    first = await store.keeper.audits_since("auto", 0)
+    second = await store.keeper.audits_since("auto", first[-1].place)
+
+    await store.close()
+    assert [one.audit.cost for one in (*first, *second)] == [float(number) for number in range(1001)]
+    assert len(second) == 1
+
+
+async def test_an_audit_that_cannot_be_told_comes_back_so(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    kept = [audit(loss=loss, confidence=None) for loss in (True, False, None)]
+    for one in kept:
+        store.keeper.keep(one)
+    await store.drain()
+
+    seen = await store.keeper.audits_since("auto", 0)
+
+    await store.close()
+    assert [one.audit for one in seen] == kept
+
+
+async def test_feedback_and_audits_join_their_decision_wherever_they_are(tmp_path: Path) -> None:
+    one = decision()
+    said = [Feedback(new_id(), about, at) for at, about in enumerate((one.response_id, one.id, one.request_id))]
+    audited = audit(decision=one.id)
+    store = store_of(tmp_path)
+    store.keeper.keep(said[0])
+    store.keeper.keep(Feedback(new_id(), "another", 5.0))
+    store.keeper.keep(one)
+    await store.drain()
+    for record in (said[2], said[1], audited):
+        store.keeper.keep(record)
+
+    found = await store.keeper.find(one.response_id)
+
+    await store.close()
+    assert found is not None
+    assert found.feedback == tuple(said)
+    assert found.audits == (audited,)
+
+
+async def test_of_several_requests_with_one_id_the_latest_is_found(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    older, newer = (decision(request_id="mine", time=at) for at in (1.0, 2.0))
+    store.keeper.keep(newer)
+    store.keeper.keep(older)
+    in_journal = await store.keeper.find("mine")
+    await store.drain()
+
+    in_store = await store.keeper.find("chatcmpl-mine")
+
+    await store.close()
+    assert in_journal is not None
+    assert in_store is not None
+    assert (in_journal.decision, in_store.decision) == (newer, newer)
+
+
+async def test_what_is_too_old_goes_and_audits_stay(tmp_path: Path) -> None:
+    now = time.time()
+    store = store_of(tmp_path, keep_days=1)
+    for age_days in (0.5, 2, 3):
+        store.keeper.keep(decision(time=now - 86400 * age_days))
+        store.keeper.keep(Feedback(new_id(), "x", now - 86400 * age_days))
+        store.keeper.keep(audit(time=now - 86400 * age_days))
+    secret = replace(WHOLE, id=new_id(), time=now - 86400 * 9, texts=Texts(None, "a secret of old", {}))
+    store.keeper.keep(secret)
+
+    async with running(store.keeper):
+        await until(lambda: count(tmp_path) == 1 and count(tmp_path, "audits") == 3)
+        await until(lambda: count(tmp_path, "feedback") == 1)
+
+    assert b"a secret of old" not in (tmp_path / "smallfirst.db").read_bytes()
+
+
+async def test_nobody_else_can_read_the_database(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+
+    assert (tmp_path / "smallfirst.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "postgresql://localhost/x"])
+def test_a_database_that_is_not_known_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="no database that is known here"):
+        Database(url)
+
+
+def test_ids_are_unlike_and_in_order() -> None:
+    ids = [new_id() for _ in range(100)]
+
+    assert len(set(ids)) == 100
+    assert [one[:12] for one in ids] == sorted(one[:12] for one in ids)
+    assert all(len(one) == 32 for one in ids)
+
+
+async def make_tables(folder: Path) -> None:
+    """Make the tables there."""
+    store = store_of(folder)
+    await store.close()
+
+
+def is_drained(folder: Path) -> bool:
+    """Whether nothing is left in the journal."""
+    return not any(path.stat().st_size for path in (folder / "journal").iterdir())
