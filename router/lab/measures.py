@@ -43,6 +43,10 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.draft_right)
 
+    def part(self, rows: Bools) -> "Outcomes":
+        """Those of some of the questions, chosen by a mask (n,)."""
+        return Outcomes(self.draft_right[rows], self.final_right[rows], self.draft_cost[rows], self.final_cost[rows])
+
     @property
     def gain(self) -> Bools:
         """(n,): where escalating helps, since the draft is wrong and the final tier right."""

@@ -30,7 +30,7 @@ def test_the_score_tells_where_the_final_tier_helps() -> None:
 
     scorer = fit_gain(texts, gains_of(draft, final), buckets=4096)
 
-    assert scorer.gain("a tricky one") > scorer.gain("a plain one") + 0.3
+    assert scorer.gain("a tricky one") > scorer.gain("a plain one") + 0.1
     assert scorer.confidence("a plain one") > scorer.confidence("a tricky one")
     assert fit_gain(texts, gains_of(draft, final), buckets=4096) == scorer
 
