@@ -20,6 +20,7 @@ from certified_populations import read
 
 from router.calibration import Calibration
 from router.lab.calibrating import FITS, best_of, cross_validated, fit_calibration, log_losses, probabilities_of
+from router.lab.measures import brier, ece, ranking_of, reliability_of
 
 HERE = Path(__file__).parent
 SEED = 20260131
@@ -107,11 +108,10 @@ def applied(calibration: Calibration, confidence: np.ndarray) -> np.ndarray:
 
 def seen(probability: np.ndarray, right: np.ndarray) -> Seen:
     """Over bins of equally many questions, in order of the probability."""
-    bins = np.array_split(np.argsort(probability, kind="stable"), BINS)
-    said, came = (np.array([of[one].mean() for one in bins]) for of in (probability, right))
-    error = np.average(np.abs(said - came), weights=[len(one) for one in bins])
-    brier, log_loss = np.mean((probability - right) ** 2), log_losses(probability, right).mean()
-    return Seen(float(error), float(brier), float(log_loss), said, came)
+    ranking = ranking_of(probability)
+    bins = reliability_of(ranking, right, bins=BINS)
+    log_loss = float(log_losses(probability, right).mean())
+    return Seen(ece(bins), brier(ranking, right), log_loss, bins.said, bins.happened)
 
 
 def means(draws: Sequence[Seen]) -> Mapping[str, float]:
