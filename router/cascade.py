@@ -82,7 +82,9 @@ class Cascade:
         """The same cascade in this mode, for this kind of request; without an artefact nothing is certified."""
         if self.trusted is not None:
             return replace(self, policy=self.trusted.policy(mode, task))
-        if mode == "certified" and len(self.tiers) > 1:
+        if len(self.tiers) == 1 and mode == "certified":
+            return self.under("exact", task)
+        if mode == "certified":
             return self.fallen_back("uncertified")
         return self if mode == self.policy.mode else replace(self, policy=replace(self.policy, mode=mode))
 

@@ -58,12 +58,11 @@ def judge(draft: Draft, prompt: Prompt, policy: Policy) -> Judgement:
     failed = failed_check(draft.choices, prompt, policy.checks)
     if failed is not None:
         return Judgement(GoUp(failed))
-    scores = []
-    for choice in draft.choices:
-        evidence = evidence_of(choice, prompt)
-        if isinstance(evidence, str):
-            return without_evidence(evidence, policy)
-        scores.append(policy.scorer.score(evidence))
+    found = [evidence_of(choice, prompt) for choice in draft.choices]
+    missing = next((one for one in found if isinstance(one, str)), None)
+    scores = [policy.scorer.score(one) for one in found if not isinstance(one, str)]
+    if missing is not None and (policy.on_missing_evidence == "escalate" or not scores):
+        return without_evidence(missing, policy)
     return scored(min(scores, key=policy.scorer.confidence), policy)
 
 

@@ -91,8 +91,9 @@ def entropy(tokens: Sequence[Token]) -> float:
 
 
 def spread(token: Token) -> float:
-    """One token's entropy, in nats."""
-    known = [math.exp(logprob) for logprob in token.alternatives or (token.logprob,)]
+    """One token's entropy, in nats; of the five likeliest alternatives, however many a client asked for."""
+    likeliest = sorted(token.alternatives, reverse=True)[:ALTERNATIVES]
+    known = [math.exp(logprob) for logprob in likeliest or (token.logprob,)]
     parts = [*known, max(0.0, 1.0 - math.fsum(known))]
     return -math.fsum(part * math.log(part) for part in parts if part > 0.0)
 

@@ -85,7 +85,7 @@ class Trust(Part):
     @property
     def identity(self) -> str:
         """Which artefact it is: a hash of all of it."""
-        return sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
 
     def changed(self, fingerprints: Sequence[Collection[str]]) -> tuple[str, ...]:
         """What the tiers' servers say that they are, and were not when it was made; what is not known is no change."""

@@ -75,7 +75,7 @@ def watch_of(cascade: Cascade, pools: Mapping[str, Pool]) -> Watch:
         return Watch()
     trust = cascade.trusted.trust
     (_, certificate), *_ = trust.certificates
-    histogram = trust.fit.confidences
+    histogram = None if trust.clusters else trust.fit.confidences  # that of all says nothing of the tasks' own fits
     return Watch(
         certificate,
         artefact=cascade.trusted.identity,

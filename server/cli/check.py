@@ -106,11 +106,11 @@ def rule(cascade: CascadeSettings) -> str:
         why = "mode exact" if policy.fallback is None else f"mode certified cannot be kept: {policy.fallback}"
         return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts ({why})"
     checks = ", ".join(cascade.checks) or "none"
+    notes = (*budgeted(cascade.budget, final), *audited(cascade.audits), *unwatched(cascade))
     return (
         f"{', then '.join(drafters)} if {policy.scorer.name} confidence >= {policy.threshold:g}, else {final}"
         f"{promise(cascade)}; escalates without a score: {checks}; without evidence: {cascade.on_missing_evidence}; "
-        f"{opening(cascade, policy)}"
-        f"{''.join(f'; {one}' for one in (*budgeted(cascade.budget, final), *audited(cascade.audits)))}"
+        f"{opening(cascade, policy)}" + "".join(f"; {one}" for one in notes)
     )
 
 
@@ -148,6 +148,17 @@ def audited(audits: AuditSettings) -> Iterator[str]:
         yield f"{audits.rate:.4g} of accepted drafts are audited by {audits.grader}, for {audits.spend_per_day:g} a day"
     elif audits != AuditSettings():
         yield "nothing is audited until both rate and spend_per_day are set"
+
+
+def unwatched(cascade: CascadeSettings) -> Iterator[str]:
+    """Why audits would not watch the certificate that is served."""
+    if cascade.trust is None or cascade.mode != "certified":
+        return
+    watched = next((certificate.watched for _, certificate in cascade.trust.certificates), None)
+    if cascade.audits.rate is None or cascade.audits.spend_per_day is None:
+        yield "no audits watch the certificate"
+    elif watched is None or watched[0] != cascade.audits.grader:
+        yield f"audits by {cascade.audits.grader} do not watch the certificate: tune again with --audit-grader"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:
