@@ -21,6 +21,7 @@ from router.events import (
     Failed,
     Fallback,
     Finished,
+    Foreseen,
     Mode,
     Planned,
 )
@@ -30,6 +31,7 @@ from router.money import LengthRatio
 from router.opinions import Opinion, Panel
 from router.policy import GoUp, Keep, Policy
 from router.scorers import AskingName
+from router.skipping import asked_in
 from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 from router.trusted import Trusted
@@ -120,6 +122,9 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
             if tier.lacks(prompt) is not None:
                 go_up(cascade, tier, following, GoUp("capability"), observe)
                 continue
+            if tier is cascade.tiers[0] and skips(cascade, prompt, observe):
+                go_up(cascade, tier, following, GoUp("skipped"), observe)
+                continue
             drafting = Drafting(tier, asking, policy, cascade.panel, observe)
             async with aclosing(parts_of(cascade, drafting, tier, prompt)) as parts:
                 async for part in parts:
@@ -138,6 +143,16 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
         async for part in final_parts:
             yield part
     observe(Finished(final.name))
+
+
+def skips(cascade: Cascade, prompt: Prompt, observe: Observe) -> bool:
+    """Whether the first tier is not worth asking, as far as the prompt tells."""
+    skip = cascade.policy.skip
+    if skip is None:
+        return False
+    confidence = skip.foresight.confidence(asked_in(prompt.fields))
+    observe(Foreseen(cascade.tiers[0].name, confidence))
+    return confidence < skip.below
 
 
 def parts_of(cascade: Cascade, drafting: Drafting, tier: Tier, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:

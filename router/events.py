@@ -13,7 +13,7 @@ Fallback = Literal[Lapse, "unknown-task"]
 ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
-EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure", "verdict"]
+EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure", "verdict", "skipped"]
 AcceptanceReason = Literal["sure", "opened", "verdict", "no-evidence", "degenerate-evidence"]
 About = Literal["answer", "opinion", "verdict"]
 
@@ -28,6 +28,14 @@ class Planned:
     mode: Mode
     threshold: float
     fallback: Fallback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """How good this tier's draft will be, from the prompt alone: a confidence in [0, 1]."""
+
+    tier: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,7 @@ class Finished:
 
 Event = (
     Planned
+    | Foreseen
     | Began
     | Wrote
     | Drafted

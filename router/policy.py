@@ -11,6 +11,7 @@ from router.events import AcceptanceReason, CheckReason, EscalationReason, Evide
 from router.evidence import evidence_of, said_by
 from router.gate import HOLD, StreamRules
 from router.scorers import Evidence, Scorer
+from router.skipping import Skip
 from router.verdict import Band
 
 OnMissingEvidence = Literal["escalate", "accept"]
@@ -19,8 +20,9 @@ OnMissingEvidence = Literal["escalate", "accept"]
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How a cascade judges drafts: accept iff no check fails and the confidence is at least the threshold, or, within
-    the band of `verdict`, the final tier finds the draft right; and when it shows them. `threshold_by` says what the
-    threshold was set by last, `fallback` why mode `exact` is served in place of mode `certified`."""
+    the band of `verdict`, the final tier finds the draft right; when it shows them, and when it asks for none (`skip`).
+    `threshold_by` says what the threshold was set by last, `fallback` why mode `exact` is served in place of mode
+    `certified`."""
 
     mode: Mode
     scorer: Scorer
@@ -31,6 +33,7 @@ class Policy:
     threshold_by: ThresholdBy = "config"
     fallback: Fallback | None = None
     verdict: Band | None = None
+    skip: Skip | None = None
 
 
 @dataclass(frozen=True, slots=True)

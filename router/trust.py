@@ -16,6 +16,7 @@ from router.events import CheckReason
 from router.fitted import Base, base_scorer, calibrated
 from router.gate import Gate
 from router.scorers import Scorer
+from router.skipping import PromptGain
 from router.verdict import Band
 
 MOST_BYTES = 8 * 2**20
@@ -70,7 +71,7 @@ class Fit(Part):
 class Trust(Part):
     """One cascade's artefact. `tiers` are its tiers in order; checks, missing evidence and `verdict` are as they were
     when it was certified; `opinions` are who answered the questions that it was fitted on; `fit` judges every request,
-    or, where there are `clusters`, those of no known cluster."""
+    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft."""
 
     kind: Literal["smallfirst-trust-1"] = "smallfirst-trust-1"
     tuned_on: date
@@ -84,6 +85,7 @@ class Trust(Part):
     gate: Gate | None = None
     verdict: Band | None = None
     opinions: Mapping[str, OpinionPrint] = {}
+    skip: PromptGain | None = None
 
     def misfits(
         self,

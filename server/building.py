@@ -21,6 +21,7 @@ from router.money import LengthRatio, Price
 from router.opinions import Agreement, Opinion, PTrue
 from router.policy import Policy
 from router.scorers import SCORERS, AskingName, ScorerName, scorer_of
+from router.skipping import Skip
 from router.steering import Steering
 from router.trusted import Trusted
 from router.watch import Watch
@@ -182,7 +183,14 @@ def policy_of(cascade: CascadeSettings) -> Policy:
             stop_at=cascade.stream.stop_at,
         ),
         verdict=None if cascade.verdict is None else cascade.verdict.rule,
+        skip=skip_of(cascade),
     )
+
+
+def skip_of(cascade: CascadeSettings) -> Skip | None:
+    """When a cascade's first tier is not asked."""
+    foresight = None if cascade.trust is None else cascade.trust.skip
+    return None if cascade.skip is None or foresight is None else Skip(foresight, cascade.skip.below)
 
 
 DEFAULT_SCORER: ScorerName = "mean-logprob"

@@ -109,6 +109,7 @@ def rule(cascade: CascadeSettings) -> str:
     judged = f"{policy.scorer.name} confidence >= {policy.threshold:g}"
     return "; ".join(
         (
+            *skipping(cascade, drafters[0]),
             f"{', then '.join(drafters)} if {judged}, else {final}{promise(cascade)}",
             *asking(cascade, drafters),
             f"escalates without a score: {checks}",
@@ -125,6 +126,12 @@ def opening(cascade: CascadeSettings, policy: Policy) -> str:
     if policy.mode == "certified":
         return "streams open when the decision is made"
     return streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
+
+
+def skipping(cascade: CascadeSettings, drafter: str) -> Iterator[str]:
+    """When the first tier is not asked."""
+    if cascade.skip is not None:
+        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}"
 
 
 def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""What a cascade asks models about its drafts: opinions that scorers read, and the final tier's verdict."""
+"""What a cascade asks beside its drafts: models for opinions that scorers read, the final tier for its verdict, and the
+prompt for whether a draft is worth asking for."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Self
@@ -49,6 +50,12 @@ class VerdictSettings(Section):
         """As drafts are judged by it."""
         low, high = self.band
         return Band(low=low, high=high, at=self.at)
+
+
+class SkipSettings(Section):
+    """Below which confidence before generation the first tier is not asked."""
+
+    below: Annotated[float, Field(gt=0, le=1)]
 
 
 def refuse_unasked(scorers: Iterable[str], opinions: Mapping[AskingName, OpinionSettings]) -> None:

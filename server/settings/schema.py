@@ -29,6 +29,7 @@ from router.scorers import AskingName, ScorerName, scorer_of
 from router.trust import Trust, trust_of
 from server.settings.asking import (
     OpinionSettings,
+    SkipSettings,
     VerdictSettings,
     frozen,
     prints_of,
@@ -210,6 +211,7 @@ class CascadeSettings(Section):
     on_missing_evidence: OnMissingEvidence = "escalate"
     opinions: Mapping[AskingName, OpinionSettings] = {}
     verdict: VerdictSettings | None = None
+    skip: SkipSettings | None = None
     failover_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     stream: StreamSettings = StreamSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -228,6 +230,8 @@ class CascadeSettings(Section):
     @model_validator(mode="after")
     def _can_ask(self) -> Self:
         refuse_unasked(self.asks, self.opinions)
+        if self.skip is not None and (self.trust is None or self.trust.skip is None):
+            raise ValueError("skip: prompts are scored by what `smallfirst tune` fitted: `trust` has no such thing")
         return self
 
     @model_validator(mode="after")

@@ -110,6 +110,7 @@ def test_the_plan_says_what_moves_the_threshold_and_what_is_audited(
         ),
         ("threshold: 0.9", "threshold: 0.9, opinions: {mood: {}}", "cascades.auto.opinions.mood: "),
         ("threshold: 0.9", "threshold: 0.9, verdict: {band: [0.2, 0.8]}", "cascades.auto: verdict.band: the threshold"),
+        ("threshold: 0.9", "threshold: 0.9, skip: {below: 0.2}", "cascades.auto: skip: prompts are scored by what"),
         ("host: 127.0.0.1", "host: 0.0.0.0", "server: anyone who reaches '0.0.0.0' could call the gateway"),
         (
             "http://small:8000",
