@@ -101,6 +101,8 @@ def streamed(cascade: Cascade, wanted: StreamControls) -> StreamRules:
         return rules
     if cascade.policy.mode == "certified":
         raise of_stream("on_doubt", "whole answers were certified, so streams are held: use 'hold'")
+    if cascade.policy.verdict is not None:
+        raise of_stream("on_doubt", "the final tier's verdict is on whole drafts, so streams are held: use 'hold'")
     if rules.gate is None:
         raise of_stream("on_doubt", f"{cascade.name!r} has no gate, so its streams are held: use 'hold'")
     if rules.gate_tokens not in rules.gate.curves:
