@@ -1,23 +1,27 @@
 """Recorded questions as a cascade's policy would have met them: what is judged, and what was right."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.prompt import Prompt
+from router.agreement import agreement_of
 from router.certificate import Loss
 from router.checks import failed_check
 from router.evidence import evidence_of
 from router.graders import Grader, same_answer
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.policy import Policy
-from router.scorers import Evidence
+from router.scorers import AskingName, Evidence
+from router.skipping import asked_in
+
+AGREEMENT: AskingName = "agreement"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One question: the draft's evidence, None where it escalates whatever its score; whether the grader told of both
     answers; whether they are right, and whether they say the same; what both tiers cost; and whether the drafter may
-    stream it (one free answer)."""
+    stream it (one free answer); and what was asked, as the skip-router reads it."""
 
     id: str
     task: str | None
@@ -29,6 +33,7 @@ class Example:
     draft_cost: float
     final_cost: float
     streams: bool
+    asked: str = ""
 
     @property
     def regret(self) -> bool:
@@ -40,7 +45,26 @@ class Example:
         return self.regret if loss == "regret" else not self.agrees
 
 
-def examples_of(recorded: Iterable[Recorded], tiers: Sequence[str], policy: Policy, grader: Grader) -> list[Example]:
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """The tier whose answers drafts are compared with, and how."""
+
+    tier: str
+    grader: Grader
+
+    def asked_of(self, example: Example, recorded: Recorded, draft: Output) -> Example:
+        """With the opinion `agreement`; a draft that nothing can be told of escalates, as in production. Raises
+        BadRecord."""
+        if example.evidence is None:
+            return example
+        said = agreement_of(draft.text or "", output_of(recorded, self.tier).text or "", self.grader)
+        evidence = None if said is None else replace(example.evidence, opinions={AGREEMENT: said})
+        return replace(example, evidence=evidence)
+
+
+def examples_of(
+    recorded: Iterable[Recorded], tiers: Sequence[str], policy: Policy, grader: Grader, helper: Helper | None = None
+) -> list[Example]:
     """The questions in their order, as the first tier's drafts and the last one's answers were. Raises BadRecord where
     a reply is none, a tier is missing, or an id is there twice."""
     drafter, final = tiers[0], tiers[-1]
@@ -48,7 +72,8 @@ def examples_of(recorded: Iterable[Recorded], tiers: Sequence[str], policy: Poli
     for one in recorded:
         if one.id in found:
             raise BadRecord(f"question {one.id!r} is there twice: leave one out")
-        found[one.id] = example_of(one, output_of(one, drafter), output_of(one, final), policy, grader)
+        example = example_of(one, output_of(one, drafter), output_of(one, final), policy, grader)
+        found[one.id] = example if helper is None else helper.asked_of(example, one, output_of(one, drafter))
     return list(found.values())
 
 
@@ -81,4 +106,5 @@ def example_of(recorded: Recorded, draft: Output, answer: Output, policy: Policy
         draft_cost=draft.cost or 0.0,
         final_cost=answer.cost or 0.0,
         streams=not prompt.constrains,
+        asked=asked_in(prompt.fields),
     )

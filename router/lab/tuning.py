@@ -3,7 +3,7 @@ certifies on questions that none of these has seen."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -26,11 +26,13 @@ from router.lab.examples import Example
 from router.lab.fitting import CannotFit, cross_fitted
 from router.lab.fitting import fit as fit_logistic
 from router.lab.gate_fitting import Seen, fit_gate
+from router.lab.skip_fitting import fit_gain, gains_of
 from router.lab.splits import claim_split
 from router.lab.tails import least_epsilon
 from router.lab.targets import Floats, Measured, Target, threshold_for
 from router.scorers import Scorer, ScorerName
-from router.trust import Fit, TierPrint, Trust
+from router.skipping import PromptGain
+from router.trust import Fit, OpinionPrint, TierPrint, Trust
 
 ConfidenceOf = Literal["right", "no-regret"]
 FEWEST = 100
@@ -71,18 +73,20 @@ class Wanted:
     loss: Loss
     seed: int
     audit_grader: str = "exact"
+    skip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Of:
-    """What the questions are of: the tiers as they were recorded, the policy's other rules, the grader, and the file's
-    SHA-256."""
+    """What the questions are of: the tiers as they were recorded, the policy's other rules, the grader, the file's
+    SHA-256, and who answered questions about drafts."""
 
     tiers: tuple[TierPrint, ...]
     checks: tuple[CheckReason, ...]
     on_missing_evidence: Literal["escalate", "accept"]
     grader: str
     recorded: str
+    opinions: Mapping[str, OpinionPrint] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         fit=fit,
         clusters=clusters,
         gate=gate_of(examples, fit, wanted.gate_sizes),
+        opinions=of.opinions,
+        skip=skip_of(fitting) if wanted.skip else None,
     )
     scorer = fit.judging
     return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None)
@@ -302,6 +308,13 @@ def chosen(fit: Fit, seen: Measured, wanted: Wanted) -> Fit:
     if threshold is None:
         raise CannotTune(f"no threshold reaches {wanted.target.aim} {wanted.target.share:g} on these questions")
     return fit.model_copy(update={"threshold": threshold})
+
+
+def skip_of(fitting: Sequence[Example]) -> PromptGain:
+    """The score of prompts before there is a draft."""
+    draft_right = np.array([example.draft_right for example in fitting])
+    final_right = np.array([example.final_right for example in fitting])
+    return fit_gain([example.asked for example in fitting], gains_of(draft_right, final_right))
 
 
 def gate_of(examples: Sequence[Example], fit: Fit, sizes: Sequence[int]) -> Gate | None:

@@ -247,6 +247,10 @@ def tune(
         Literal["regret", "disagreement"],
         typer.Option(help="What is certified; audits in production can watch `disagreement` with the final tier."),
     ] = "regret",
+    skip: Annotated[
+        bool,
+        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter (`skip: {below: ...}`)."),
+    ] = False,
     audit_grader: Annotated[
         str | None,
         typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
@@ -271,6 +275,7 @@ def tune(
             by_task=by_task,
             gate_sizes=sizes_of(gate_sizes),
             loss=loss,
+            skip=skip,
             seed=seed,
         )
     except ValueError as wrong:

@@ -13,16 +13,17 @@ from rich.table import Table
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
 from router.graders import UnknownGrader, grader_of
-from router.lab.examples import Example, examples_of
+from router.lab.examples import AGREEMENT, Example, Helper, examples_of
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.recording import SEVERAL
 from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
 from router.scorers import ScorerName
-from router.trust import Fit, TierPrint, trust_written
+from router.trust import Fit, OpinionPrint, TierPrint, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
+from server.settings.asking import prints_of
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import CascadeSettings, Settings
 
@@ -49,8 +50,10 @@ def run_tune(
         wanted = replace(wanted, audit_grader=audit_grader or chosen.audits.grader)
         prints = Prints()
         recorded = prints.noted(read_outcomes(files.recorded))
-        examples = examples_of(recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader))
-        of = what_of(settings, chosen, prints, files.recorded)
+        examples = examples_of(
+            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(chosen, wanted)
+        )
+        of = what_of(settings, chosen, prints, files.recorded, wanted)
         tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
@@ -81,7 +84,7 @@ def features_named(names: str | None) -> tuple[str, ...]:
     if names is None:
         return tuple(TOKEN_FEATURES)
     wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in wanted if name not in TOKEN_FEATURES]
+    unknown = [name for name in wanted if name not in (*TOKEN_FEATURES, AGREEMENT)]
     if unknown or not wanted:
         raise ValueError(
             f"--features: there is no {', '.join(unknown) or 'name'} (there are: {', '.join(TOKEN_FEATURES)})"
@@ -159,12 +162,30 @@ class Prints:
         return TierPrint(model=model, fingerprint=next(iter(fingerprints), None))
 
 
-def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path) -> Of:
+def helper_of(cascade: CascadeSettings, wanted: Wanted) -> Helper | None:
+    """Who is compared with, where the scorer reads that. Raises SettingsError."""
+    if AGREEMENT not in wanted.features or wanted.scorer is not None:
+        return None
+    asked = cascade.opinions.get(AGREEMENT)
+    if asked is None or asked.tier is None or asked.grader is None:
+        raise SettingsError(["--features: agreement needs a helper: name its tier in the cascade's opinions.agreement"])
+    return Helper(asked.tier, grader_of(asked.grader))
+
+
+def asked_of(settings: Settings, cascade: CascadeSettings, wanted: Wanted) -> Mapping[str, OpinionPrint]:
+    """Who answered the questions about drafts that are fitted on."""
+    models = {name: tier.model for name, tier in settings.tiers.items()}
+    prints = prints_of(cascade.opinions, cascade.tiers[0], models)
+    return {name: one for name, one in prints.items() if wanted.scorer is None and name in wanted.features}
+
+
+def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path, wanted: Wanted) -> Of:
     """What the questions are of. Raises BadRecord where several models answered under one name."""
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()
     return Of(
         tiers=tuple(prints.of(name, settings.tiers[name].model) for name in cascade.tiers),
+        opinions=asked_of(settings, cascade, wanted),
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
         grader=prints.grader,

@@ -86,6 +86,7 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
         (("--gate-sizes", "0"), 2, "a gate has one token at least"),
         (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
         (("--audit-grader", "vibes"), 2, "vibes"),
+        (("--features", "agreement"), 2, "name its tier in the cascade's opinions.agreement"),
         (("--epsilon", "0.0001"), 0, ""),
     ],
 )

@@ -11,13 +11,13 @@ from fakes.trusting import CHECKS
 
 from router.fitted import Logistic
 from router.graders import grader_of
-from router.lab.examples import Example, examples_of
+from router.lab.examples import Example, Helper, examples_of
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.targets import Target, effect_of
 from router.lab.tuning import CannotTune, Of, Promise, Tuned, Wanted, measured, split, tune
 from router.policy import Policy
 from router.scorers import SCORERS
-from router.trust import TierPrint, trust_of, trust_written
+from router.trust import OpinionPrint, TierPrint, trust_of, trust_written
 
 POLICY = Policy("exact", SCORERS["mean-logprob"], 1.0, CHECKS, "escalate")
 OF = Of((TierPrint(model="s"), TierPrint(model="l")), CHECKS, "escalate", "exact", "ab")
@@ -110,6 +110,36 @@ def test_disagreement_is_certified_by_the_grader_that_audits_use(tmp_path: Path)
     assert fit.certificate is not None
     assert (fit.certificate.loss, fit.certificate.grader) == ("disagreement", "numeric")
     assert fit.certificate.accepted > 300
+
+
+def test_a_helpers_agreement_is_a_feature_and_the_artefact_says_whose_it_was(tmp_path: Path) -> None:
+    of = replace(OF, opinions={"agreement": OpinionPrint(model="h", grader="exact")})
+    answered = [one.model_copy(update={"outputs": {
+        **one.outputs, "helper": Output(model="h", text="x" if one.outputs["small"].correct else "y")}})
+        for one in recorded(600)]  # fmt: skip
+    silent = answered[0].model_copy(update={"id": "silent", "outputs": {
+        **answered[0].outputs, "helper": Output(model="h", text="")}})  # fmt: skip
+    helper = Helper("helper", grader_of("exact"))
+
+    found = examples_of([*answered, silent], ("small", "large"), POLICY, EXACT, helper)
+    wanted = replace(WANTED, features=("min-probability", "agreement"), promise=None, target=Target("escalated", 0.3))
+    tuned = tune(found, of, wanted, tmp_path / "s.json")
+
+    assert found[-1].evidence is None, "nothing can be told of it"
+    assert isinstance(tuned.trust.fit.scorer, Logistic)
+    assert dict(zip(tuned.trust.fit.scorer.names, tuned.trust.fit.scorer.weights, strict=True))["agreement"] > 1
+    assert tuned.trust.opinions == of.opinions
+    assert tuned.trust.gate is None, "whole drafts alone can be compared"
+
+
+def test_a_score_of_prompts_is_fitted_where_it_is_wanted(tmp_path: Path) -> None:
+    found = [replace(one, draft_right="0" not in one.asked, final_right=True) for one in examples(recorded(600))]
+
+    trust = tune(found, OF, replace(WANTED, promise=None, threshold=0.5, skip=True), tmp_path / "s.json").trust
+
+    assert trust.skip is not None
+    assert trust_of(trust_written(trust)) == trust
+    assert len(trust_written(trust)) < 2**20
 
 
 def test_infeasible_is_said_and_keeps_mode_threshold(questions: list[Example], tmp_path: Path) -> None:
