@@ -23,7 +23,6 @@ import numpy as np
 from routing_claims import Claim, at_least, at_most, better, claims_table, page
 from routing_plot import draw
 from routing_sets import GSM8K, MMLU, MMLU_PRO, Questions, neighbours, questions_of
-from threadpoolctl import threadpool_limits
 
 from router.lab.fitting import Target, cross_fitted, target_of
 from router.lab.folds import folds_of
@@ -227,13 +226,12 @@ def main() -> int:
     options = parser.parse_args()
     began = time.perf_counter()
     sets, claims, curves = {}, [], {}
-    with threadpool_limits(1):  # more threads wait for each other on matrices as small as these
-        for name, measure in ((GSM8K, on_gsm8k), (MMLU_PRO, on_mmlu_pro), (MMLU, on_mmlu)):
-            questions = questions_of(options.data, name)
-            policies, shown = measure(questions)
-            claims += shown
-            sets[TITLES[name]] = figures_of(questions, policies)
-            curves[TITLES[name]] = {title: one.curve for title, one in policies.items()}
+    for name, measure in ((GSM8K, on_gsm8k), (MMLU_PRO, on_mmlu_pro), (MMLU, on_mmlu)):
+        questions = questions_of(options.data, name)
+        policies, shown = measure(questions)
+        claims += shown
+        sets[TITLES[name]] = figures_of(questions, policies)
+        curves[TITLES[name]] = {title: one.curve for title, one in policies.items()}
     figures = {
         "seconds": time.perf_counter() - began,
         "draws": DRAWS,
