@@ -144,9 +144,10 @@ def on_gsm8k(questions: Questions) -> tuple[dict[str, Policy], list[Claim]]:
         "fitted for right": fitted(questions, "right", splits=OTHER_SPLITS),
         "fitted for no-regret": fitted(questions, "no-regret", splits=OTHER_SPLITS),
     }
-    alone = policies["agreement"]
+    alone, by_letter = policies["agreement"], policies["agreement, letter by letter"]
     return policies, [
         at_least("GSM8K, agreement alone: APGR (.86–.88 wanted)", alone.of("apgr"), 0.86),
+        at_least("… where an answer agrees letter by letter alone: APGR", by_letter.of("apgr"), 0.86),
         at_least("… accuracy (about .94 wanted)", alone.of("quality"), 0.935),
         at_most("… at a cost, as a share of the final tier's alone, helper included", alone.of("cost"), 0.55),
         better("… fitted for right over agreement alone: APGR", policies["fitted for right"].over(alone)),
