@@ -33,6 +33,14 @@ class Usage:
     completion_tokens: int
     estimated: bool = False
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Those of both calls; an estimate where either is."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.estimated or other.estimated,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Speculation:

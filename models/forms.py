@@ -14,13 +14,17 @@ DEFAULT_LENGTH = 16  # of a text completion, by OpenAI's API and vLLM's
 CHAT_PATH = "/v1/chat/completions"
 COMPLETION_PATH = "/v1/completions"
 
-# Fields of a text completion that say something about one model, and why a cascade cannot take them.
+# Fields that say something about one model, and why a cascade cannot take them.
 OF_ONE_MODEL = {
     "echo": "prompt tokens would be judged as if they were the answer's",
     "prompt_logprobs": "they are one model's, and say nothing of the answer",
     "prompt_embeds": "they belong to one model",
+    "return_tokens_as_token_ids": "scores read the tokens' texts",
     "logprob_token_ids": "they belong to one tokenizer, and take the place of the likeliest tokens that scores need",
 }
+
+OF_ONE_TEXT_MODEL = ("echo", "prompt_logprobs", "prompt_embeds", "logprob_token_ids")
+OF_ONE_CHAT_MODEL = ("prompt_logprobs", "logprob_token_ids", "return_tokens_as_token_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def chat_opening(fields: Fields) -> list[str]:
 
 def chat_of_one_model(fields: Fields) -> tuple[str, str] | None:
     """Log-probabilities in one model's own terms."""
-    given = (name for name in ("prompt_logprobs", "logprob_token_ids") if fields.get(name) not in (None, False))
+    given = (name for name in OF_ONE_CHAT_MODEL if fields.get(name) not in (None, False))
     return next(((name, OF_ONE_MODEL[name]) for name in given), None)
 
 
@@ -134,7 +138,7 @@ def text_of_one_model(fields: Fields) -> tuple[str, str] | None:
     """What is about the prompt itself, or in one model's own terms."""
     if not all(isinstance(prompt, str) for prompt in prompts(fields)) and fields.get("prompt") is not None:
         return "prompt", "token ids belong to one tokenizer"
-    given = (name for name in OF_ONE_MODEL if fields.get(name) is not None and fields.get(name) is not False)
+    given = (name for name in OF_ONE_TEXT_MODEL if fields.get(name) is not None and fields.get(name) is not False)
     return next(((name, OF_ONE_MODEL[name]) for name in given), None)
 
 

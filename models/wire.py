@@ -9,6 +9,7 @@ JsonObject: TypeAlias = dict[str, Json]
 class WireAlternative(TypedDict):
     """One of the likeliest tokens at a position; log-probability in nats."""
 
+    token: NotRequired[str]
     logprob: float
 
 

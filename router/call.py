@@ -21,12 +21,13 @@ Observe = Callable[[Event], None]
 @dataclass(frozen=True, slots=True)
 class Tier:
     """One step of a cascade: a model, its name here, what its tokens cost, and what it understands beside text; None
-    where that is for its servers to say."""
+    where that is for its servers to say. `takes_choices`: they can be held to one of some answers, as vLLM's can."""
 
     name: str
     model: Model
     price: Price
     modalities: frozenset[Modality] | None = None
+    takes_choices: bool = True
 
     def lacks(self, prompt: Prompt) -> Modality | None:
         """What the prompt holds that the model is known not to understand."""

@@ -1,9 +1,9 @@
 """Ask the cheapest tier first; go up while its draft is not trusted. Knows nothing of HTTP."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import get_args
 
@@ -18,17 +18,20 @@ from router.events import (
     Continued,
     Drafted,
     Escalated,
-    EscalationReason,
     Failed,
     Fallback,
     Finished,
+    Foreseen,
     Mode,
     Planned,
 )
 from router.failover import Failover
 from router.gate import StreamRules
 from router.money import LengthRatio
-from router.policy import Keep, Policy
+from router.opinions import Opinion, Panel
+from router.policy import GoUp, Keep, Policy
+from router.scorers import AskingName
+from router.skipping import asked_in
 from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 from router.trusted import Trusted
@@ -41,7 +44,7 @@ DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first 
 class Cascade:
     """Tiers in the order they are asked, how drafts are judged, what moves the threshold, and what was learned of the
     answers' lengths and of failures. `mode` and `policy` are for a request that says nothing of its own; `trusted`
-    makes others of an artefact.
+    makes others of an artefact. `opinions` are the questions about a draft that its scorers may ask.
 
     A cascade of one tier only passes on.
     """
@@ -55,11 +58,23 @@ class Cascade:
     trusted: Trusted | None = None
     task: str | None = None
     steering: Steering = UNSTEERED
+    opinions: Mapping[AskingName, Opinion] = field(default_factory=dict)
 
     @property
     def final(self) -> Tier:
         """The tier whose answer is not judged."""
         return self.tiers[-1]
+
+    @property
+    def panel(self) -> Panel:
+        """Who is asked about drafts."""
+        return Panel(self.final, self.opinions)
+
+    @property
+    def called(self) -> tuple[Tier, ...]:
+        """Every tier that a request may call: the cascade's own, and those that are only asked about drafts."""
+        others = [opinion.tier for opinion in self.opinions.values() if opinion.tier is not None]
+        return tuple({tier.name: tier for tier in (*self.tiers, *others)}.values())
 
     def with_threshold(self, threshold: float) -> "Cascade":
         """The same cascade at a request's own threshold."""
@@ -82,7 +97,9 @@ class Cascade:
         """The same cascade in this mode, for this kind of request; without an artefact nothing is certified."""
         if self.trusted is not None:
             return replace(self, policy=self.trusted.policy(mode, task))
-        if mode == "certified" and len(self.tiers) > 1:
+        if len(self.tiers) == 1 and mode == "certified":
+            return self.under("exact", task)
+        if mode == "certified":
             return self.fallen_back("uncertified")
         return self if mode == self.policy.mode else replace(self, policy=replace(self.policy, mode=mode))
 
@@ -105,9 +122,12 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
     else:
         for tier, following in pairwise(cascade.tiers):
             if tier.lacks(prompt) is not None:
-                go_up(cascade, tier, following, "capability", observe)
+                go_up(cascade, tier, following, GoUp("capability"), observe)
                 continue
-            drafting = Drafting(tier, asking, policy, observe)
+            if tier is cascade.tiers[0] and skips(cascade, prompt, observe):
+                go_up(cascade, tier, following, GoUp("skipped"), observe)
+                continue
+            drafting = Drafting(tier, asking, policy, cascade.panel, observe)
             async with aclosing(parts_of(cascade, drafting, tier, prompt)) as parts:
                 async for part in parts:
                     yield part
@@ -115,16 +135,26 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
                 observe(Finished(tier.name))
                 return
             if drafting.prefix is not None:
-                go_up(cascade, tier, final, drafting.verdict.reason, observe)
+                go_up(cascade, tier, final, drafting.verdict, observe)
                 observe(Continued(final.name, drafting.prefix.tokens))
                 asking = prompt.after(drafting.prefix, drafting.handover)
                 break
-            go_up(cascade, tier, following, drafting.verdict.reason, observe)
+            go_up(cascade, tier, following, drafting.verdict, observe)
             asking = prompt.handing_over(drafting.handover)
     async with aclosing(finally_answered(final, asking, observe)) as final_parts:
         async for part in final_parts:
             yield part
     observe(Finished(final.name))
+
+
+def skips(cascade: Cascade, prompt: Prompt, observe: Observe) -> bool:
+    """Whether the first tier is not worth asking, as far as the prompt tells."""
+    skip = cascade.policy.skip
+    if skip is None:
+        return False
+    confidence = skip.foresight.confidence(asked_in(prompt.fields))
+    observe(Foreseen(cascade.tiers[0].name, confidence))
+    return confidence < skip.below
 
 
 def parts_of(cascade: Cascade, drafting: Drafting, tier: Tier, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
@@ -155,12 +185,14 @@ async def drafted(cascade: Cascade, prompt: Prompt, observe: Observe) -> Handove
     return handover_of(draft_of(deltas), deltas)
 
 
-def go_up(cascade: Cascade, tier: Tier, following: Tier, reason: EscalationReason, observe: Observe) -> None:
-    """Escalate. Raises Overloaded where the tier failed and too many requests have gone up for that already."""
-    if reason in FAILURES and not cascade.failover.may_go_up():
+def go_up(cascade: Cascade, tier: Tier, following: Tier, verdict: GoUp, observe: Observe) -> None:
+    """Escalate. Raises Overloaded where the tier failed, or one that was asked about its draft, and too many requests
+    have gone up for that already."""
+    failed = verdict.failed or verdict.reason in FAILURES
+    if failed and not cascade.failover.may_go_up():
         observe(Capped(tier.name))
         raise Overloaded(f"tier {tier.name!r} fails, and the share of requests that may go up for that is used up")
-    observe(Escalated(tier.name, following.name, reason))
+    observe(Escalated(tier.name, following.name, verdict.reason))
 
 
 async def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:

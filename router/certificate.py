@@ -16,7 +16,8 @@ class Certificate(BaseModel):
     Of `questions` in the certification split, `accepted` drafts were kept at `threshold`, and `losses` of these were
     wrong where the final tier was right (`regret`) or not what the final tier says (`disagreement`), by `grader`.
     `split` is the SHA-256 of the questions' ids: each split certifies once, at its `use` 1; delta is halved at each
-    further one, and `delta` here is what is left of it.
+    further one, and `delta` here is what is left of it. Audits cannot see regret: they watch that accepted drafts are
+    not oftener unlike what the final tier says, by the grader `audited_by`, than `disagreement`, its upper limit then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +34,15 @@ class Certificate(BaseModel):
     use: Annotated[int, Field(ge=1)] = 1
     certified_on: date
     max_age_days: Annotated[int, Field(ge=1)] = 90
+    audited_by: str | None = None
+    disagreement: Annotated[float, Field(gt=0, le=1)] | None = None
+
+    @property
+    def watched(self) -> tuple[str, float] | None:
+        """By which grader audits watch it, and what share of requests may disagree; None where none do."""
+        if self.loss == "disagreement":
+            return self.grader, self.epsilon
+        return None if self.audited_by is None or self.disagreement is None else (self.audited_by, self.disagreement)
 
     @property
     def expires_on(self) -> date:

@@ -11,7 +11,18 @@ from models.prompt import Handover, Prefix, Prompt
 from router.call import CHARACTERS_PER_TOKEN, Observe, Tier, metered
 from router.events import Accepted, Drafted, Failed, Opened, Scored
 from router.gate import Gate
-from router.policy import GoUp, Judgement, Keep, Policy, judge
+from router.opinions import Asking, Attempt, Panel
+from router.policy import (
+    GoUp,
+    Judgement,
+    Keep,
+    Policy,
+    after_verdict,
+    band_of,
+    evidence_for,
+    weighed,
+    without_opinions,
+)
 from router.streaming import Stream
 
 OF_NO_USE = frozenset({"empty", "looping"})
@@ -25,10 +36,11 @@ class Drafting:
     A drafter that fails is a reason to go up.
     """
 
-    def __init__(self, tier: Tier, prompt: Prompt, policy: Policy, observe: Observe) -> None:
+    def __init__(self, tier: Tier, prompt: Prompt, policy: Policy, panel: Panel, observe: Observe) -> None:
         self._tier = tier
         self._prompt = prompt
         self._policy = policy
+        self._panel = panel
         self._observe = observe
         self._began_s = 0.0
         self.verdict: Keep | GoUp = GoUp("unsure")
@@ -38,19 +50,13 @@ class Drafting:
     async def held(self) -> AsyncGenerator[Delta | Finish]:
         """The draft, when all of it was judged and accepted."""
         try:
-            parts = await whole(self._tier, self._asking, self._observe)
+            parts = await self._whole()
         except ModelError as error:
             self.verdict = GoUp(error.reason)
             return
-        deltas = [part for part in parts if isinstance(part, Delta)]
-        draft = draft_of(deltas)
-        self._judged(judge(draft, self._prompt, self._policy))
-        self._done(length_of(deltas), shown=0)
-        if isinstance(self.verdict, GoUp):
-            self.handover = self._of_use(handover_of(draft, deltas))
-            return
-        for part in parts:
-            yield part
+        if isinstance(self.verdict, Keep):
+            for part in parts:
+                yield part
 
     async def live(self, gate: Gate) -> AsyncGenerator[Delta | Finish]:
         """The draft as its gate and holdback let it out, while it is being written; to a client that does not stream,
@@ -68,6 +74,53 @@ class Drafting:
             return
         for last in self._worded(stream):
             yield last
+
+    async def _whole(self) -> Sequence[Delta | Finish]:
+        """The draft, judged; what its scorer asks of models that need no draft is asked meanwhile. Raises a
+        ModelError."""
+        names, attempt = self._policy.scorer.opinions, Attempt(self._prompt, self._tier)
+        async with self._panel.asking(names, attempt, self._observe) as asking:
+            parts = await whole(self._tier, self._asking, self._observe)
+            deltas = [part for part in parts if isinstance(part, Delta)]
+            draft = draft_of(deltas)
+            try:
+                self.verdict = await self._decided(draft, asking)
+            finally:
+                self._done(length_of(deltas), shown=0)
+        if isinstance(self.verdict, GoUp):
+            self.handover = self._of_use(handover_of(draft, deltas))
+        return parts
+
+    async def _decided(self, draft: Draft, asking: Asking | None) -> Keep | GoUp:
+        """What becomes of a whole draft."""
+        judgement = await self._weighed(draft, asking)
+        self._scored(judgement)
+        return await self._confirmed(judgement, draft)
+
+    async def _weighed(self, draft: Draft, asking: Asking | None) -> Judgement:
+        """The judgement of a whole draft, after the answers to its questions where it comes to them."""
+        evidence = evidence_for(draft, self._prompt, self._policy)
+        if isinstance(evidence, Judgement):
+            return evidence
+        if asking is None:
+            return weighed(evidence, self._policy)
+        answers = await asking.answers(draft)
+        if answers.failed:
+            return without_opinions(self._policy, failed=True)
+        return weighed(evidence, self._policy, answers.of_choices)
+
+    async def _confirmed(self, judgement: Judgement, draft: Draft) -> Keep | GoUp:
+        """What becomes of a draft, after the final tier's verdict where it is in doubt."""
+        band = band_of(judgement, self._policy)
+        if band is None:
+            return judgement.verdict
+        try:
+            probability = await self._panel.verdict(self._prompt, draft, self._observe)
+        except ModelError:
+            return without_opinions(self._policy, failed=True).verdict
+        if probability is None:
+            return without_opinions(self._policy).verdict
+        return after_verdict(band, probability)
 
     async def _written(self, stream: Stream) -> AsyncGenerator[Delta]:
         """What may be shown before there is a verdict; then there is one."""
@@ -108,6 +161,9 @@ class Drafting:
 
     def _judged(self, judgement: Judgement) -> None:
         self.verdict = judgement.verdict
+        self._scored(judgement)
+
+    def _scored(self, judgement: Judgement) -> None:
         if judgement.score is not None and judgement.confidence is not None:
             self._observe(Scored(self._tier.name, judgement.score, judgement.confidence))
 

@@ -1,5 +1,6 @@
 """What happened to a request, as it happened: metrics, logs, headers and costs all read these."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +13,9 @@ Fallback = Literal[Lapse, "unknown-task"]
 ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
-EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure"]
-AcceptanceReason = Literal["sure", "opened", "no-evidence", "degenerate-evidence"]
+EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure", "verdict", "skipped"]
+AcceptanceReason = Literal["sure", "opened", "verdict", "no-evidence", "degenerate-evidence"]
+About = Literal["answer", "opinion", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,14 @@ class Planned:
     mode: Mode
     threshold: float
     fallback: Fallback | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """How good this tier's draft will be, from the prompt alone: a confidence in [0, 1]."""
+
+    tier: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,25 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Opined:
+    """Models were asked about a tier's draft: what they said of each choice, by the question's name; nothing where one
+    of them did not say. The draft waited so many seconds for it."""
+
+    tier: str
+    opinions: tuple[Mapping[str, float], ...]
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """This tier, the final one, was asked whether a draft is right: its probability, in [0, 1], of the least likely
+    choice."""
+
+    tier: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """The draft is the answer."""
 
@@ -109,16 +138,18 @@ class Capped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A tier gave no answer, or stopped in the middle of one."""
+    """A tier gave no answer, or stopped in the middle of one; what it was asked about."""
 
     tier: str
     reason: FailureReason
+    about: About = "answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
     """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
-    that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did."""
+    that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; and
+    what it was asked for: an answer, or what it says of a draft."""
 
     tier: str
     usage: Usage
@@ -126,6 +157,7 @@ class Called:
     speculation: Speculation | None = None
     handed: bool = False
     went_on: WentOn | None = None
+    about: About = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +169,14 @@ class Finished:
 
 Event = (
     Planned
+    | Foreseen
     | Began
     | Wrote
     | Drafted
     | Opened
     | Scored
+    | Opined
+    | Verdict
     | Accepted
     | Escalated
     | Continued

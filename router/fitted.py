@@ -9,7 +9,7 @@ from models.answer import Token
 from router.calibration import Calibration, sigmoid
 from router.features import TOKEN_FEATURES, features_of
 from router.running import Running
-from router.scorers import ALTERNATIVES, SCORERS, ConfidenceOf, Evidence, Scorer, ScorerName
+from router.scorers import ALTERNATIVES, AskingName, ConfidenceOf, Evidence, Scorer, ScorerName, scorer_of
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -49,7 +49,7 @@ class Fixed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["fixed"] = "fixed"
-    name: ScorerName
+    name: ScorerName | AskingName
 
 
 Base = Annotated[Logistic | Fixed, Field(discriminator="kind")]
@@ -76,13 +76,17 @@ class RunningLogistic:
 def base_scorer(base: Logistic | Fixed) -> Scorer:
     """The scorer before calibration."""
     if isinstance(base, Fixed):
-        return SCORERS[base.name]
+        return scorer_of(base.name)
     running: Callable[[], Running] | None = None if base.opinions else lambda: RunningLogistic(base)
 
     def score(evidence: Evidence) -> float:
         return base.log_odds(features_of(evidence, base.names))
 
-    return Scorer("fitted", score, sigmoid, alternatives_for(base.names), running, opinions=base.opinions)
+    reads_tokens = len(base.opinions) < len(base.names)
+    return Scorer(
+        "fitted", score, sigmoid, alternatives_for(base.names), running,
+        opinions=base.opinions, reads_tokens=reads_tokens,
+    )  # fmt: skip
 
 
 def alternatives_for(names: Sequence[str]) -> int:
@@ -102,4 +106,5 @@ def calibrated(scorer: Scorer, calibration: Calibration, of: ConfidenceOf) -> Sc
         scorer.only_falls,
         of,
         scorer.opinions,
+        scorer.reads_tokens,
     )

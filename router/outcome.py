@@ -15,22 +15,27 @@ from router.events import (
     Failed,
     Finished,
     Opened,
+    Opined,
     Planned,
     Scored,
+    Verdict,
 )
 from router.steering import Ended
+
+JUDGED = ("unsure", "verdict")
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """A call's tokens and cost."""
+    """A tier's tokens and cost."""
 
     usage: Usage
     cost: float
 
 
 class Outcome:
-    """Everything that headers, usage and the log say of one request."""
+    """Everything that headers, usage and the log say of one request. `spent` is what each tier's calls took together,
+    `answered` what its answer alone did."""
 
     def __init__(self, cascade: Cascade) -> None:
         self.cascade = cascade
@@ -38,6 +43,7 @@ class Outcome:
         self.escalated = False
         self.reason: str = "only-tier" if len(cascade.tiers) == 1 else "undecided"
         self.confidence: float | None = None
+        self.verdict: float | None = None
         self.failure: Failed | None = None
         self.finished = False
         self.opened = False
@@ -46,19 +52,22 @@ class Outcome:
         self._waited_s = 0.0
         self._waiting_s = 0.0
         self.spent: dict[str, Spent] = {}
-        self._prices = {tier.name: tier.price for tier in cascade.tiers}
+        self.answered: dict[str, Usage] = {}
+        self._prices = {tier.name: tier.price for tier in cascade.called}
         self._draft: Usage | None = None
         self.first_confidence: float | None = None
 
     def observe(self, event: Event) -> None:
         """Take in what happened."""
         match event:
-            case Failed(tier=tier) if tier == self.tier:
+            case Failed(tier=tier, about="answer") if tier == self.tier:
                 self.failure = event
             case Began(waited_s=waited_s):
                 self._waiting_s = waited_s
             case Called():
                 self._called(event)
+            case Opined(waited_s=waited_s):
+                self._waited_s += waited_s
             case Finished():
                 self.finished = True
                 self._learn_length()
@@ -76,6 +85,8 @@ class Outcome:
                 self.confidence = confidence
                 if tier == self.cascade.tiers[0].name:
                     self.first_confidence = confidence
+            case Verdict(probability=probability):
+                self.verdict = probability
             case Accepted(reason=reason):
                 self.reason = reason
             case Escalated(to=to, reason=reason):
@@ -84,9 +95,16 @@ class Outcome:
                 self.shown_tokens = tokens
 
     def _called(self, call: Called) -> None:
-        self._waited_s += call.waited_s
+        before = self.spent.get(call.tier, Spent(Usage(0, 0), 0.0))
+        self.spent[call.tier] = Spent(before.usage + call.usage, before.cost + self._prices[call.tier].of(call.usage))
+        if call.about != "opinion":  # those are waited for together, and `Opined` says how long
+            self._waited_s += call.waited_s
+        if call.about == "answer":
+            self._answered(call)
+
+    def _answered(self, call: Called) -> None:
         self._waiting_s = 0.0
-        self.spent[call.tier] = Spent(call.usage, self._prices[call.tier].of(call.usage))
+        self.answered[call.tier] = call.usage
         self.speculation = call.speculation if call.tier == self.tier else None
         if call.went_on is not None:
             self.shown_tokens = call.went_on.tokens
@@ -106,16 +124,16 @@ class Outcome:
     def cost_final_alone(self) -> float:
         """What the final tier alone would have cost; an estimate where it was not asked."""
         final = self.cascade.final
-        if final.name in self.spent:
-            return final.price.of(self.alone(self.spent[final.name].usage))
-        draft = self.spent[self.tier].usage if self.tier in self.spent else Usage(0, 0)
+        if final.name in self.answered:
+            return final.price.of(self.alone(self.answered[final.name]))
+        draft = self.answered.get(self.tier, Usage(0, 0))
         written = round(draft.completion_tokens * self.cascade.ratio.value)
         return final.price.of(Usage(draft.prompt_tokens, written))
 
     @property
     def estimates_final(self) -> bool:
         """Whether `cost_final_alone` is an estimate."""
-        return self.cascade.final.name not in self.spent
+        return self.cascade.final.name not in self.answered
 
     def alone(self, usage: Usage) -> Usage:
         """The final tier's tokens as if it had written all of an answer that it went on with."""
@@ -123,15 +141,15 @@ class Outcome:
         return Usage(max(0, usage.prompt_tokens - shown), usage.completion_tokens + shown, usage.estimated)
 
     def _go_up(self, to: str, reason: EscalationReason) -> None:
-        spent = self.spent.get(self.tier)
-        self._draft = spent.usage if reason == "unsure" and spent and not spent.usage.estimated else None
+        draft = self.answered.get(self.tier)
+        self._draft = draft if reason in JUDGED and draft and not draft.estimated else None
         self.failure, self.speculation = None, None
         self.escalated, self.reason, self.tier = True, reason, to
 
     def _learn_length(self) -> None:
-        final = self.spent.get(self.cascade.final.name)
+        final = self.answered.get(self.cascade.final.name)
         if self._draft is not None and final is not None and self.tier == self.cascade.final.name:
-            self.cascade.ratio.learn(drafted=self._draft.completion_tokens, written=final.usage.completion_tokens)
+            self.cascade.ratio.learn(drafted=self._draft.completion_tokens, written=final.completion_tokens)
 
     def _learn_share(self) -> None:
         cascade = self.cascade

@@ -1,5 +1,5 @@
-"""How sure a drafter was, from the log-probabilities of what it wrote. Pure functions, and what keeps their values
-while a draft is being written.
+"""How sure a drafter was, from the log-probabilities of what it wrote, or what models say of that when they are asked
+(router/opinions.py). Pure functions, and what keeps their values while a draft is being written.
 
 A score has its scorer's own unit; `confidence` is the scorer's monotone map of it to [0, 1]. That of the scorers here
 is fixed, and no probability of being right: for that, it takes a calibration (router/trust.py).
@@ -8,12 +8,13 @@ is fixed, and no probability of being right: for that, it takes a calibration (r
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from models.answer import Token
 from router.running import Running, RunningMean, RunningMin, RunningQuantile
 
 ScorerName = Literal["mean-logprob", "low-quantile-logprob", "min-logprob", "margin", "entropy"]
+AskingName = Literal["p-true", "agreement"]
 ConfidenceOf = Literal["uncalibrated", "right", "no-regret"]
 
 LOW_QUANTILE = 0.1
@@ -22,8 +23,8 @@ ALTERNATIVES = 5
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a scorer reads of one choice of a draft: the tokens that tell how sure the drafter was (at least one), the
-    answer's text, and what models said of it where the scorer asks any (`Scorer.opinions`)."""
+    """What a scorer reads of one choice of a draft: the tokens that tell how sure the drafter was (at least one, where
+    it reads any), the answer's text, and what models said of it where the scorer asks any (`Scorer.opinions`)."""
 
     tokens: Sequence[Token]
     text: str = ""
@@ -34,9 +35,10 @@ class Evidence:
 class Scorer:
     """A score of a draft's evidence, its map to [0, 1] and what that is the probability of, and how many alternatives a
     token it reads. `running` scores a draft under way; None where that takes the whole of it. `only_falls` where more
-    tokens never make a draft surer; `opinions` are the questions about the draft whose answers it reads."""
+    tokens never make a draft surer; `opinions` are the questions about the draft whose answers it reads, and without
+    `reads_tokens` those are all that it reads."""
 
-    name: ScorerName | Literal["fitted"]
+    name: ScorerName | AskingName | Literal["fitted"]
     score: Callable[[Evidence], float]
     confidence: Callable[[float], float]
     alternatives: int
@@ -44,6 +46,7 @@ class Scorer:
     only_falls: bool = False
     confidence_of: ConfidenceOf = "uncalibrated"
     opinions: tuple[str, ...] = ()
+    reads_tokens: bool = True
 
 
 def mean_logprob(tokens: Sequence[Token]) -> float:
@@ -91,8 +94,9 @@ def entropy(tokens: Sequence[Token]) -> float:
 
 
 def spread(token: Token) -> float:
-    """One token's entropy, in nats."""
-    known = [math.exp(logprob) for logprob in token.alternatives or (token.logprob,)]
+    """One token's entropy, in nats; of the five likeliest alternatives, however many a client asked for."""
+    likeliest = sorted(token.alternatives, reverse=True)[:ALTERNATIVES]
+    known = [math.exp(logprob) for logprob in likeliest or (token.logprob,)]
     parts = [*known, max(0.0, 1.0 - math.fsum(known))]
     return -math.fsum(part * math.log(part) for part in parts if part > 0.0)
 
@@ -125,6 +129,11 @@ def of_tokens(
     return Scorer(name, lambda evidence: score(evidence.tokens), confidence, alternatives, running, only_falls)
 
 
+def of_opinion(name: AskingName) -> Scorer:
+    """A scorer that asks one question, whose answer is in [0, 1]: score and confidence are that."""
+    return Scorer(name, lambda evidence: evidence.opinions[name], unit, 0, None, opinions=(name,), reads_tokens=False)
+
+
 SCORERS: dict[str, Scorer] = {
     scorer.name: scorer
     for scorer in (
@@ -135,3 +144,11 @@ SCORERS: dict[str, Scorer] = {
         of_tokens("entropy", entropy, certainty, ALTERNATIVES, lambda: RunningMean(spread)),
     )
 }
+
+# The same of what models say when they are asked; a fixed scorer of these reads no tokens.
+ASKING_SCORERS: dict[str, Scorer] = {scorer.name: scorer for scorer in map(of_opinion, get_args(AskingName))}
+
+
+def scorer_of(name: ScorerName | AskingName) -> Scorer:
+    """The fixed scorer of that name."""
+    return SCORERS.get(name) or ASKING_SCORERS[name]

@@ -6,10 +6,13 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from models.forms import Fields, form_of, prompts, texts_of
 
 LONGEST = 10_000
 WORD = re.compile(r"\w+")
@@ -54,3 +57,32 @@ def prompt_shares(prompt: str, buckets: int) -> Mapping[int, float]:
     values = {bucket: 1 + math.log(count) for bucket, count in counts.items()}
     length = math.sqrt(math.fsum(value * value for value in values.values()))
     return {bucket: value / length for bucket, value in values.items()}
+
+
+class Foresight(Protocol):
+    """Tells from a prompt how good a draft will be."""
+
+    def confidence(self, prompt: str) -> float:
+        """In [0, 1]; the higher, the better the drafter is expected to do."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """When a drafter is not asked at all: where the confidence before generation is below this. That only escalates
+    more, so a certificate is kept."""
+
+    foresight: Foresight
+    below: float
+
+
+def asked_in(request: Fields) -> str:
+    """The words of a request that are scored: what the user said, in all turns; of a text completion, its first
+    prompt. Of long ones the end, as far as it is read."""
+    if form_of(request) == "completion":
+        first = next(iter(prompts(request)), None)
+        return first if isinstance(first, str) else ""
+    messages = request.get("messages")
+    turns = [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+    said = [texts_of(turn.get("content"))[-LONGEST:] for turn in turns if turn.get("role") == "user"]
+    return "\n".join(said)[-LONGEST:]

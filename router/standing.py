@@ -45,7 +45,9 @@ class Watched(BaseModel):
 
 def watch_of(certificate: Certificate) -> Watched:
     """The watch over a certificate, before its first audit."""
-    return Watched(alarm=Alarm(epsilon=certificate.epsilon), within_days=certificate.max_age_days)
+    watched = certificate.watched
+    share = certificate.epsilon if watched is None else watched[1]
+    return Watched(alarm=Alarm(epsilon=share), within_days=certificate.max_age_days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,11 @@ BEGINNING_CHARACTERS = 200
 
 def gate_for(policy: Policy, prompt: Prompt) -> Gate | None:
     """The gate, where it can tell anything of this request: one free answer in a conversation, judged by the rule that
-    the gate was fitted for."""
+    the gate was fitted for, which knows of no verdict."""
     gate = policy.stream.gate
-    if gate is None or policy.scorer.running is None or policy.threshold != gate.threshold:
+    if gate is None or policy.threshold != gate.threshold:
+        return None
+    if policy.scorer.running is None or policy.verdict is not None:
         return None
     return gate if prompt.form == "chat" and prompt.choices == 1 and not prompt.constrains else None
 

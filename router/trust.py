@@ -4,6 +4,7 @@ promised of it. JSON; read, never run."""
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,8 @@ from router.events import CheckReason
 from router.fitted import Base, base_scorer, calibrated
 from router.gate import Gate
 from router.scorers import Scorer
+from router.skipping import PromptGain
+from router.verdict import Band
 
 MOST_BYTES = 8 * 2**20
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -31,6 +34,18 @@ class TierPrint(Part):
 
     model: str
     fingerprint: str | None = None
+
+
+class OpinionPrint(Part):
+    """Who answered a question about the drafts: its model's name, and the grader where answers were compared."""
+
+    model: str
+    grader: str | None = None
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return self.model if self.grader is None else f"{self.model}, compared by {self.grader}"
 
 
 class Fit(Part):
@@ -54,8 +69,9 @@ class Fit(Part):
 
 
 class Trust(Part):
-    """One cascade's artefact. `tiers` are its tiers in order; checks and missing evidence are as they were when it was
-    certified; `fit` judges every request, or, where there are `clusters`, those of no known cluster."""
+    """One cascade's artefact. `tiers` are its tiers in order; checks, missing evidence and `verdict` are as they were
+    when it was certified; `opinions` are who answered the questions that it was fitted on; `fit` judges every request,
+    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft."""
 
     kind: Literal["smallfirst-trust-1"] = "smallfirst-trust-1"
     tuned_on: date
@@ -67,9 +83,18 @@ class Trust(Part):
     fit: Fit
     clusters: Mapping[str, Fit] = {}
     gate: Gate | None = None
+    verdict: Band | None = None
+    opinions: Mapping[str, OpinionPrint] = {}
+    skip: PromptGain | None = None
 
     def misfits(
-        self, models: Sequence[str], checks: Sequence[CheckReason], on_missing_evidence: str
+        self,
+        models: Sequence[str],
+        checks: Sequence[CheckReason],
+        on_missing_evidence: str,
+        *,
+        verdict: Band | None = None,
+        opinions: Mapping[str, OpinionPrint] = MappingProxyType({}),
     ) -> tuple[str, ...]:
         """Why it cannot judge a cascade of these models, with these rules; nothing where it can."""
         known = tuple(tier.model for tier in self.tiers)
@@ -80,12 +105,17 @@ class Trust(Part):
             said.append(f"it was certified with the checks {', '.join(self.checks) or 'none'}")
         if self.certified and self.on_missing_evidence != on_missing_evidence:
             said.append(f"it was certified with on_missing_evidence: {self.on_missing_evidence}")
+        if self.certified and self._is_laxer(verdict):
+            said.append(f"it was certified with {f'the verdict {self.verdict.told}' if self.verdict else 'no verdict'}")
+        for name, known_print in self.opinions.items():
+            if name in opinions and opinions[name] != known_print:
+                said.append(f"it was made with the opinion {name} of {known_print.told}")
         return tuple(said)
 
     @property
     def identity(self) -> str:
         """Which artefact it is: a hash of all of it."""
-        return sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
 
     def changed(self, fingerprints: Sequence[Collection[str]]) -> tuple[str, ...]:
         """What the tiers' servers say that they are, and were not when it was made; what is not known is no change."""
@@ -100,6 +130,23 @@ class Trust(Part):
         """Each one, and the kind of request that it is for; empty for all."""
         fits = [("", self.fit), *self.clusters.items()]
         return [(task, fit.certificate) for task, fit in fits if fit.certificate is not None]
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The questions about a draft that some of its scorers read the answers of."""
+        return tuple(dict.fromkeys(name for fit in self._fits for name in fit.judging.opinions))
+
+    def _is_laxer(self, verdict: Band | None) -> bool:
+        """Whether a cascade with this verdict may accept what was not certified. A band that no certified threshold is
+        in, but for its beginning, only has the final tier asked about what would be accepted anyway."""
+        if verdict == self.verdict:
+            return False
+        certified = [certificate.threshold for _, certificate in self.certificates]
+        return self.verdict is not None or verdict is None or any(map(verdict.may_accept_below, certified))
+
+    @property
+    def _fits(self) -> tuple[Fit, ...]:
+        return (self.fit, *self.clusters.values())
 
     @property
     def certified(self) -> bool:

@@ -43,12 +43,10 @@ class Watch:
         self._now = now
 
     def is_about(self, *, artefact: str | None, grader: str) -> bool:
-        """Whether an audit of a draft that this artefact accepted, by this grader, tells of the certified loss: that
-        the final tier says something else. Regret itself it does not show."""
-        certificate = self.certificate
-        if certificate is None or certificate.loss != "disagreement":
-            return False
-        return artefact == self.artefact and grader == certificate.grader
+        """Whether an audit of a draft that this artefact accepted, by this grader, tells of what the certificate lets
+        audits watch: that the final tier says something else."""
+        watched = None if self.certificate is None else self.certificate.watched
+        return watched is not None and artefact == self.artefact and grader == watched[0]
 
     def audited(self, stretch: Stretch, time_s: float) -> None:
         """An audit of that time (Unix seconds) that is about the certificate, with the requests before it."""

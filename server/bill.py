@@ -12,7 +12,7 @@ CACHE_WRITES = ("cache_write_tokens", "created_cache_tokens")  # OpenAI's name, 
 
 def usage_of(finish: Finish, outcome: Outcome, prompt: Prompt) -> dict[str, object]:
     """The tokens of the answer, as its server reported them where it did, and what the request cost beside them."""
-    usage = {**answered(outcome.spent[outcome.tier].usage, finish.reported, outcome), "smallfirst": bill(outcome)}
+    usage = {**answered(outcome.answered[outcome.tier], finish.reported, outcome), "smallfirst": bill(outcome)}
     if prompt.predicted is not None and finish.handed and finish.speculation is not None:
         details: object = (finish.reported or {}).get("completion_tokens_details")
         kept = details if isinstance(details, dict) else {}

@@ -18,8 +18,10 @@ from router.failover import Failover
 from router.gate import StreamRules
 from router.graders import grader_of, same_answer
 from router.money import LengthRatio, Price
+from router.opinions import Agreement, Opinion, PTrue
 from router.policy import Policy
-from router.scorers import SCORERS, ScorerName
+from router.scorers import SCORERS, AskingName, ScorerName, scorer_of
+from router.skipping import Skip
 from router.steering import Steering
 from router.trusted import Trusted
 from router.watch import Watch
@@ -54,10 +56,7 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
     """Everything that the settings name."""
     pools = {name: pool_of(tier, session) for name, tier in settings.tiers.items()}
     tiers = {name: tier_of(name, tier, pools[name]) for name, tier in settings.tiers.items()}
-    cascades = {
-        name: cascade_of(name, cascade, tuple(tiers[tier] for tier in cascade.tiers))
-        for name, cascade in settings.cascades.items()
-    }
+    cascades = {name: cascade_of(name, cascade, tiers) for name, cascade in settings.cascades.items()}
     return Served(
         cascades=cascades,
         tiers={
@@ -75,7 +74,7 @@ def watch_of(cascade: Cascade, pools: Mapping[str, Pool]) -> Watch:
         return Watch()
     trust = cascade.trusted.trust
     (_, certificate), *_ = trust.certificates
-    histogram = trust.fit.confidences
+    histogram = None if trust.clusters else trust.fit.confidences  # that of all says nothing of the tasks' own fits
     return Watch(
         certificate,
         artefact=cascade.trusted.identity,
@@ -120,15 +119,16 @@ def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
 def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
     """A tier as cascades see it."""
     modalities = None if tier.modalities is None else frozenset(tier.modalities)
-    return Tier(name, pool, Price(tier.price.input, tier.price.output), modalities)
+    takes_choices = tier.dialect == "vllm" and (tier.engine is None or tier.engine.kind == "vllm")
+    return Tier(name, pool, Price(tier.price.input, tier.price.output), modalities, takes_choices)
 
 
-def cascade_of(name: str, settings: CascadeSettings, tiers: tuple[Tier, ...]) -> Cascade:
-    """A cascade over its tiers."""
-    failover, policy = Failover(settings.failover_share), served_policy(settings)
+def cascade_of(name: str, settings: CascadeSettings, tiers: Mapping[str, Tier]) -> Cascade:
+    """A cascade over some of the tiers."""
+    own, policy = tuple(tiers[tier] for tier in settings.tiers), served_policy(settings)
     return Cascade(
-        name, tiers, policy, LengthRatio(), failover, settings.mode, trusted_of(settings), settings.task,
-        steering_of(settings.budget),
+        name, own, policy, LengthRatio(), Failover(settings.failover_share), settings.mode, trusted_of(settings),
+        settings.task, steering_of(settings.budget), opinions_of(settings, tiers),
     )  # fmt: skip
 
 
@@ -154,11 +154,24 @@ def steering_of(budget: BudgetSettings) -> Steering:
     )
 
 
+def opinions_of(settings: CascadeSettings, tiers: Mapping[str, Tier]) -> Mapping[AskingName, Opinion]:
+    """The questions that a cascade's scorers may ask."""
+    return {
+        name: opinion_of(None if opinion.tier is None else tiers[opinion.tier], opinion.grader)
+        for name, opinion in settings.opinions.items()
+    }
+
+
+def opinion_of(tier: Tier | None, grader: str | None) -> Opinion:
+    """Who is asked what: with a grader, a helper for its own answer; else whether the draft is right."""
+    return PTrue(tier) if tier is None or grader is None else Agreement(tier, grader_of(grader))
+
+
 def policy_of(cascade: CascadeSettings) -> Policy:
     """How a cascade judges, as far as no artefact says."""
     return Policy(
         mode=cascade.mode,
-        scorer=SCORERS[cascade.scorer or DEFAULT_SCORER],
+        scorer=scorer_of(cascade.scorer or DEFAULT_SCORER),
         threshold=NEVER if cascade.threshold is None else cascade.threshold,
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
@@ -169,7 +182,15 @@ def policy_of(cascade: CascadeSettings) -> Policy:
             open_at=cascade.stream.open_at,
             stop_at=cascade.stream.stop_at,
         ),
+        verdict=None if cascade.verdict is None else cascade.verdict.rule,
+        skip=skip_of(cascade),
     )
+
+
+def skip_of(cascade: CascadeSettings) -> Skip | None:
+    """When a cascade's first tier is not asked."""
+    foresight = None if cascade.trust is None else cascade.trust.skip
+    return None if cascade.skip is None or foresight is None else Skip(foresight, cascade.skip.below)
 
 
 DEFAULT_SCORER: ScorerName = "mean-logprob"

@@ -30,6 +30,8 @@ def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) ->
     if outcome.confidence is not None:
         headers[PREFIX + "confidence"] = f"{outcome.confidence:.6f}"
         headers[PREFIX + "confidence-of"] = outcome.cascade.policy.scorer.confidence_of
+    if outcome.verdict is not None:
+        headers[PREFIX + "verdict"] = f"{outcome.verdict:.6f}"
     if outcome.speculation is not None:
         headers[PREFIX + "token-acceptance"] = f"{outcome.speculation.rate:.6f}"
     return headers

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from models.forms import FormName
 from models.prompt import Prompt
 from router.cascade import Cascade
 from router.gate import StreamRules
@@ -15,7 +16,7 @@ def routed(asked: Asked, served: Served) -> Cascade:
     """The cascade that the request names, under its own controls."""
     cascade = found(asked.model, served)
     refuse_of_one_model(cascade, asked.prompt)
-    return controlled(cascade, asked.controls, served)
+    return controlled(cascade, asked.controls, served, form=asked.prompt.form)
 
 
 def standing(cascade: Cascade, served: Served) -> Cascade:
@@ -55,9 +56,11 @@ def unknown_model(name: str, served: Served) -> RequestError:
     )
 
 
-def controlled(cascade: Cascade, controls: Controls, served: Served) -> Cascade:
-    """The cascade under a request's own controls."""
+def controlled(cascade: Cascade, controls: Controls, served: Served, *, form: FormName) -> Cascade:
+    """The cascade under a request's own controls; conversations alone were certified."""
     judging = cascade.under(controls.mode or cascade.mode, controls.task or cascade.task)
+    if judging.policy.mode == "certified" and form != "chat":
+        judging = judging.fallen_back("uncertified")
     cascade = standing(judging, served)
     if controls.threshold is not None:
         refuse_pointless(cascade, "threshold")
@@ -98,6 +101,8 @@ def streamed(cascade: Cascade, wanted: StreamControls) -> StreamRules:
         return rules
     if cascade.policy.mode == "certified":
         raise of_stream("on_doubt", "whole answers were certified, so streams are held: use 'hold'")
+    if cascade.policy.verdict is not None:
+        raise of_stream("on_doubt", "the final tier's verdict is on whole drafts, so streams are held: use 'hold'")
     if rules.gate is None:
         raise of_stream("on_doubt", f"{cascade.name!r} has no gate, so its streams are held: use 'hold'")
     if rules.gate_tokens not in rules.gate.curves:

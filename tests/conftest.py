@@ -26,12 +26,14 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway with the cascade `auto` over `small` and `large`, and who stands behind it."""
+    """A running gateway with the cascade `auto` over `small` and `large`, and who stands behind it; maybe beside a
+    `helper` that is in no cascade."""
 
     url: str
     client: openai.AsyncOpenAI
     small: ScriptedServer
     large: ScriptedServer
+    helper: ScriptedServer | None = None
 
 
 GatewayStarter = Callable[..., Awaitable[Gateway]]
@@ -43,20 +45,27 @@ async def gateway() -> AsyncIterator[GatewayStarter]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            *, small: Script, large: Script, server: dict[str, object] | None = None,
+            *, small: Script, large: Script, helper: Script | None = None, server: dict[str, object] | None = None,
             limits: dict[str, float] | None = None, modalities: dict[str, list[str]] | None = None,
             store: dict[str, object] | None = None, **cascade: object,
         ) -> Gateway:  # fmt: skip
-            servers = [await stack.enter_async_context(ScriptedServer(script)) for script in (small, large)]
+            scripts = [small, large] if helper is None else [small, large, helper]
+            servers = [await stack.enter_async_context(ScriptedServer(script)) for script in scripts]
             tier = {"model": "scripted", "limits": limits or {}}
             kinds = modalities or {}
             small_tier = {"price": {"input": 1.0, "output": 2.0}, "modalities": kinds.get("small")}
             large_tier = {"price": {"input": 10.0, "output": 20.0}, "modalities": kinds.get("large")}
+            help_tier = {"price": {"input": 1.0, "output": 2.0}, "model": "helping"}
+            helping = {
+                name: {**tier, **help_tier, "urls": [one.url]}
+                for name, one in zip(["helper"], servers[2:], strict=False)
+            }
             settings = Settings.model_validate(
                 {
                     "tiers": {
                         "small": {**tier, **small_tier, "urls": [servers[0].url]},
                         "large": {**tier, **large_tier, "urls": [servers[1].url]},
+                        **helping,
                     },
                     "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5, **cascade}},
                     "server": server or {},

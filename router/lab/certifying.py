@@ -47,10 +47,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which questions certify: the SHA-256 of their ids, and how often they have done so, this time included."""
+    """Which questions certify: the SHA-256 of their ids, how often they have done so, this time included, and the day
+    on which they were claimed for it."""
 
     sha256: str
     use: int = 1
+    on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ from router.scorers import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question: the draft's evidence, None where it escalates whatever its score; whether the draft and the final
-    answer were right, and whether they say the same; what both tiers cost; and whether the drafter may stream it (one
-    free answer)."""
+    """One question: the draft's evidence, None where it escalates whatever its score; whether the grader told of both
+    answers; whether they are right, and whether they say the same; what both tiers cost; and whether the drafter may
+    stream it (one free answer)."""
 
     id: str
     task: str | None
     evidence: Evidence | None
+    is_told: bool
     draft_right: bool
     final_right: bool
     agrees: bool
@@ -39,31 +40,16 @@ class Example:
         return self.regret if loss == "regret" else not self.agrees
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """How many questions cannot be learned from: those that were not graded, and those without the drafter's reply."""
-
-    ungraded: int
-    without_reply: int
-
-
-def examples_of(
-    recorded: Iterable[Recorded], tiers: Sequence[str], policy: Policy, grader: Grader
-) -> tuple[list[Example], Unusable]:
-    """The usable ones in their order, each id once; of the first tier's drafts and the last one's answers. Raises
-    BadRecord where a reply is none, or a tier is missing."""
+def examples_of(recorded: Iterable[Recorded], tiers: Sequence[str], policy: Policy, grader: Grader) -> list[Example]:
+    """The questions in their order, as the first tier's drafts and the last one's answers were. Raises BadRecord where
+    a reply is none, a tier is missing, or an id is there twice."""
     drafter, final = tiers[0], tiers[-1]
     found: dict[str, Example] = {}
-    ungraded = without_reply = 0
     for one in recorded:
-        draft, answer = output_of(one, drafter), output_of(one, final)
-        if draft.correct is None or answer.correct is None:
-            ungraded += 1
-        elif draft.reply is None:
-            without_reply += 1
-        else:
-            found[one.id] = example_of(one, draft, answer, policy, grader)
-    return list(found.values()), Unusable(ungraded, without_reply)
+        if one.id in found:
+            raise BadRecord(f"question {one.id!r} is there twice: leave one out")
+        found[one.id] = example_of(one, output_of(one, drafter), output_of(one, final), policy, grader)
+    return list(found.values())
 
 
 def output_of(recorded: Recorded, tier: str) -> Output:
@@ -76,7 +62,7 @@ def output_of(recorded: Recorded, tier: str) -> Output:
 
 
 def example_of(recorded: Recorded, draft: Output, answer: Output, policy: Policy, grader: Grader) -> Example:
-    """A graded question. Raises BadRecord."""
+    """A question; what the grader could not tell counts as what would be lost. Raises BadRecord."""
     prompt = Prompt({**(recorded.request or {})}, recorded.id)
     said = draft.draft()
     choices = said.choices if said is not None else ()
@@ -88,8 +74,9 @@ def example_of(recorded: Recorded, draft: Output, answer: Output, policy: Policy
         id=recorded.id,
         task=recorded.task,
         evidence=evidence,
-        draft_right=bool(draft.correct),
-        final_right=bool(answer.correct),
+        is_told=draft.correct is not None and answer.correct is not None,
+        draft_right=draft.correct is True,
+        final_right=answer.correct is not False,
         agrees=same_answer(draft.text or "", answer.text or "", grader) is True,
         draft_cost=draft.cost or 0.0,
         final_cost=answer.cost or 0.0,

@@ -19,6 +19,7 @@ from router.scorers import ALTERNATIVES
 
 MOST_IN_A_ROW = 20
 UNFINISHED = 2
+SEVERAL = " or "  # between the fingerprints of servers that are not alike
 
 
 class CannotRecord(Exception):
@@ -146,7 +147,7 @@ def output_of(tier: Asked, whole: Whole) -> Output:
         model=tier.model,
         text=said_in(whole.draft.choices[0]),
         reply=reply,
-        fingerprint=next(iter(fingerprints)) if len(fingerprints) == 1 else None,
+        fingerprint=SEVERAL.join(sorted(fingerprints)) or None,
         seconds=round(whole.seconds, 6),
         prompt_tokens=usage.prompt_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,

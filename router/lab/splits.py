@@ -51,15 +51,16 @@ def claim_split(file: Path, ids: Sequence[str], *, purpose: str, on: date) -> Sp
     """Write down, before the outcomes of these questions are looked at, that they certify `purpose`: whatever names the
     policy and the promise, such as the fingerprint of both. How often they have been used counts each earlier claim
     that shares a question with them; the same split for the same purpose again, which cannot come out differently, is
-    the same use. A file that is not there is begun. One process at a time. Raises BadLedger or CannotCertify."""
+    the same use, of the same day. A file that is not there is begun. One process at a time. Raises BadLedger or
+    CannotCertify."""
     split, questions = split_hash(ids), tuple(sha256(one.encode())[:DIGITS] for one in sorted(ids))
     claims = read_ledger(file).claims
     for past in claims:
         if (past.split, past.purpose) == (split, purpose):
-            return Split(split, past.use)
+            return Split(split, past.use, past.on)
     use = 1 + sum(not set(questions).isdisjoint(past.questions) for past in claims)
     write_ledger(file, (*claims, Claim(on=on, purpose=purpose, split=split, use=use, questions=questions)))
-    return Split(split, use)
+    return Split(split, use, on)
 
 
 def read_ledger(file: Path) -> Ledger:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.calibration import Calibration
-from router.certificate import Loss
+from router.certificate import Certificate, Loss
 from router.drift import histogram_of
 from router.events import CheckReason
 from router.features import features_of
@@ -27,13 +27,16 @@ from router.lab.fitting import CannotFit, cross_fitted
 from router.lab.fitting import fit as fit_logistic
 from router.lab.gate_fitting import Seen, fit_gate
 from router.lab.splits import claim_split
+from router.lab.tails import least_epsilon
 from router.lab.targets import Floats, Measured, Target, threshold_for
 from router.scorers import Scorer, ScorerName
 from router.trust import Fit, TierPrint, Trust
 
 ConfidenceOf = Literal["right", "no-regret"]
 FEWEST = 100
+OF_EACH = 20
 NEVER = -1.0
+PRINTED = 1e6  # thresholds are told to six digits, and asked for so
 
 
 class CannotTune(Exception):
@@ -66,8 +69,8 @@ class Wanted:
     by_task: bool
     gate_sizes: tuple[int, ...]
     loss: Loss
-    audit_grader: str
     seed: int
+    audit_grader: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +97,18 @@ class Tuned:
 def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> Tuned:
     """The artefact that these questions allow. Raises CannotTune."""
     refuse_few(examples)
+    if wanted.promise is not None and of.on_missing_evidence == "accept":
+        raise CannotTune(
+            "on_missing_evidence: accept keeps drafts that nothing was certified of: set it to escalate, or leave out"
+            " --epsilon"
+        )
     fitting, certifying = split(examples, wanted)
     tasks = tasks_of(fitting, certifying) if wanted.by_task else {}
     certification = certification_of(fitting, certifying, of, wanted, ledger, 1 + len(tasks))
     fit = fitted(fitting, certifying, wanted, certification)
     clusters = {task: fitted(*parts, wanted, certification) for task, parts in tasks.items()}
     trust = Trust(
-        tuned_on=datetime.now(UTC).date(),
+        tuned_on=datetime.now(UTC).date() if certification is None else certification.on,
         tiers=of.tiers,
         checks=of.checks,
         on_missing_evidence=of.on_missing_evidence,
@@ -116,7 +124,7 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
 
 def refuse_few(examples: Sequence[Example]) -> None:
     """Raise CannotTune where there is too little to learn from."""
-    scored = sum(example.evidence is not None for example in examples)
+    scored = sum(example.evidence is not None and example.is_told for example in examples)
     if scored < FEWEST:
         raise CannotTune(
             f"{scored} graded questions whose draft can be scored are too few: {FEWEST} are the least, some thousands"
@@ -126,23 +134,30 @@ def refuse_few(examples: Sequence[Example]) -> None:
 
 def split(examples: Sequence[Example], wanted: Wanted) -> tuple[list[Example], list[Example]]:
     """The questions to fit on, and those to certify on, by a hash of their ids and the seed: the same question is
-    always on the same side."""
+    always on the same side. What the grader could not tell of is not fitted on."""
     if wanted.promise is None:
-        return list(examples), []
+        return [example for example in examples if example.is_told], []
     fitting: list[Example] = []
     certifying: list[Example] = []
     for example in examples:
         place = int.from_bytes(sha256(f"{wanted.seed} {example.id}".encode()).digest()[:8], "big") / 2**64
-        (certifying if place < wanted.certify_share else fitting).append(example)
+        if place < wanted.certify_share:
+            certifying.append(example)
+        elif example.is_told:
+            fitting.append(example)
     return fitting, certifying
 
 
 def tasks_of(
     fitting: Sequence[Example], certifying: Sequence[Example]
 ) -> Mapping[str, tuple[list[Example], list[Example]]]:
-    """The kinds of request that have enough questions to be fitted for themselves."""
-    counts = Counter(example.task for example in fitting if example.task and example.evidence is not None)
-    tasks = [task for task, count in sorted(counts.items(), key=str) if task is not None and count >= FEWEST]
+    """The kinds of request that have enough questions, right and wrong drafts among them, to be fitted alone."""
+    usable = [example for example in fitting if example.evidence is not None]
+    kinds = Counter((example.task, example.draft_right) for example in usable)
+    tasks = sorted({
+        task for task, _ in kinds if task is not None
+        and kinds[task, True] + kinds[task, False] >= FEWEST and min(kinds[task, True], kinds[task, False]) >= OF_EACH
+    })  # fmt: skip
     return {task: ([e for e in fitting if e.task == task], [e for e in certifying if e.task == task]) for task in tasks}
 
 
@@ -170,7 +185,7 @@ def certification_of(
         split = claim_split(ledger, [example.id for example in certifying], purpose=purpose, on=today)
     except CannotCertify as wrong:
         raise CannotTune(f"no certificate: {wrong}") from wrong
-    return Certification(promised, split, today)
+    return Certification(promised, split, split.on or today)
 
 
 def fitted(
@@ -189,7 +204,7 @@ def fitted(
         questions=len(fitting), confidences=histogram_of(seen.confidence[seen.confidence >= 0].tolist()),
     )  # fmt: skip
     if certification is not None:
-        fit = certified(fit, seen, certifying, certification)
+        fit = certified(fit, seen, certifying, certification, wanted)
     return chosen(fit, seen, wanted)
 
 
@@ -245,13 +260,15 @@ def mapped(calibration: Calibration, confidences: Floats) -> Floats:
     return np.array([calibration.probability(float(one)) if one >= 0 else NEVER for one in confidences])
 
 
-def certified(fit: Fit, seen: Measured, certifying: Sequence[Example], certification: Certification) -> Fit:
+def certified(
+    fit: Fit, seen: Measured, certifying: Sequence[Example], certification: Certification, wanted: Wanted
+) -> Fit:
     """The fit with a certificate, or with why there is none. Raises CannotTune."""
     drawn = measured(certifying, fit.judging)
     lost = np.array([example.loss(certification.promised.loss) for example in certifying])
     judged = drawn.confidence >= 0
     try:
-        grid = grid_of(seen.confidence[seen.confidence >= 0])
+        grid = np.ceil(grid_of(seen.confidence[seen.confidence >= 0]) * PRINTED) / PRINTED
         tried = tried_at(grid, drawn.confidence[judged], lost[judged])
     except CannotCertify as wrong:
         raise CannotTune(f"no certificate: {wrong}") from wrong
@@ -259,7 +276,19 @@ def certified(fit: Fit, seen: Measured, certifying: Sequence[Example], certifica
     found = certify(of_all, certification.promised, certification.split, on=certification.on)
     if isinstance(found, Infeasible):
         return fit.model_copy(update={"infeasible": found.message})
-    return fit.model_copy(update={"certificate": found})
+    return fit.model_copy(update={"certificate": watchable(found, certifying, drawn, wanted.audit_grader)})
+
+
+def watchable(
+    certificate: Certificate, certifying: Sequence[Example], drawn: Measured, audit_grader: str
+) -> Certificate:
+    """With what audits can watch where they cannot see regret: how often accepted drafts are, at most, not what the
+    final tier says, by Clopper and Pearson's upper limit at the same delta."""
+    if certificate.loss == "disagreement":
+        return certificate
+    apart = ~np.array([example.agrees for example in certifying]) & (drawn.confidence >= certificate.threshold)
+    most = least_epsilon(int(apart.sum()), len(certifying), certificate.delta)
+    return certificate.model_copy(update={"audited_by": audit_grader, "disagreement": most})
 
 
 def chosen(fit: Fit, seen: Measured, wanted: Wanted) -> Fit:

@@ -106,11 +106,19 @@ def rule(cascade: CascadeSettings) -> str:
         why = "mode exact" if policy.fallback is None else f"mode certified cannot be kept: {policy.fallback}"
         return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts ({why})"
     checks = ", ".join(cascade.checks) or "none"
-    return (
-        f"{', then '.join(drafters)} if {policy.scorer.name} confidence >= {policy.threshold:g}, else {final}"
-        f"{promise(cascade)}; escalates without a score: {checks}; without evidence: {cascade.on_missing_evidence}; "
-        f"{opening(cascade, policy)}"
-        f"{''.join(f'; {one}' for one in (*budgeted(cascade.budget, final), *audited(cascade.audits)))}"
+    judged = f"{policy.scorer.name} confidence >= {policy.threshold:g}"
+    return "; ".join(
+        (
+            *skipping(cascade, drafters[0]),
+            f"{', then '.join(drafters)} if {judged}, else {final}{promise(cascade)}",
+            *asking(cascade, drafters),
+            f"escalates without a score: {checks}",
+            f"without evidence: {cascade.on_missing_evidence}",
+            opening(cascade, policy),
+            *budgeted(cascade.budget, final),
+            *audited(cascade.audits),
+            *unwatched(cascade),
+        )
     )
 
 
@@ -119,6 +127,27 @@ def opening(cascade: CascadeSettings, policy: Policy) -> str:
     if policy.mode == "certified":
         return "streams open when the decision is made"
     return streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
+
+
+def skipping(cascade: CascadeSettings, drafter: str) -> Iterator[str]:
+    """When the first tier is not asked."""
+    if cascade.skip is not None:
+        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}"
+
+
+def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:
+    """Who is asked about drafts."""
+    for name, opinion in cascade.opinions.items():
+        asked = opinion.tier or " or ".join(drafters)
+        compared = f", compared by {opinion.grader}" if opinion.grader else ""
+        unread = "" if name in cascade.asks else " (no scorer reads it: nobody is asked)"
+        yield f"{name} of {asked}{compared}{unread}"
+    if cascade.verdict is not None:
+        low, high = cascade.verdict.band
+        yield (
+            f"from {low:g} to below {high:g} {cascade.tiers[-1]} is asked whether the draft is right, and P(right) >="
+            f" {cascade.verdict.at:g} accepts"
+        )
 
 
 def promise(cascade: CascadeSettings) -> str:
@@ -148,6 +177,17 @@ def audited(audits: AuditSettings) -> Iterator[str]:
         yield f"{audits.rate:.4g} of accepted drafts are audited by {audits.grader}, for {audits.spend_per_day:g} a day"
     elif audits != AuditSettings():
         yield "nothing is audited until both rate and spend_per_day are set"
+
+
+def unwatched(cascade: CascadeSettings) -> Iterator[str]:
+    """Why audits would not watch the certificate that is served."""
+    if cascade.trust is None or cascade.mode != "certified":
+        return
+    watched = next((certificate.watched for _, certificate in cascade.trust.certificates), None)
+    if cascade.audits.rate is None or cascade.audits.spend_per_day is None:
+        yield "no audits watch the certificate"
+    elif watched is None or watched[0] != cascade.audits.grader:
+        yield f"audits by {cascade.audits.grader} do not watch the certificate: tune again with --audit-grader"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

@@ -19,7 +19,7 @@ from router.trust import Trust, trust_of
 from server.cli.console import WRONG_USE, complain
 
 HELPER = "helper"
-SHOWN: tuple[MeasureName, ...] = ("apgr", "auroc_right", "auroc_gain", "brier")
+SHOWN: tuple[MeasureName, ...] = ("apgr", "auroc_right", "auroc_gain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def report(evaluation: Evaluation, read: Read, files: Files) -> None:
 
 def orders_table(evaluation: Evaluation) -> Table:
     """How well each policy orders drafts, and how far its confidence is what it says."""
-    table = table_with("policy", "APGR", "95 %", "AUROC right", "AUROC gain", "Brier", "ECE")
+    table = table_with("policy", "APGR", "95 %", "AUROC right", "AUROC gain", "ECE")
     for one in evaluation.policies:
         area, *others = (one.measures[name] for name in SHOWN)
         table.add_row(one.name, decimal(area.estimate), f"{decimal(area.low)} to {decimal(area.high)}",
@@ -170,7 +170,7 @@ def costs_table(evaluation: Evaluation) -> Table:
 def table_with(first: str, *others: str) -> Table:
     """An empty one."""
     table = Table(box=None, pad_edge=False)
-    table.add_column(first)
+    table.add_column(first, no_wrap=True)
     for heading in others:
         table.add_column(heading, justify="right")
     return table

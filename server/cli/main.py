@@ -247,7 +247,10 @@ def tune(
         Literal["regret", "disagreement"],
         typer.Option(help="What is certified; audits in production can watch `disagreement` with the final tier."),
     ] = "regret",
-    audit_grader: Annotated[str, typer.Option(help="What tells whether a draft and the final tier agree.")] = "exact",
+    audit_grader: Annotated[
+        str | None,
+        typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the split.")] = 1,
 ) -> None:
     """Fit a scorer, its calibration, a threshold and the stream gate to graded questions, and certify them (extra
@@ -268,13 +271,12 @@ def tune(
             by_task=by_task,
             gate_sizes=sizes_of(gate_sizes),
             loss=loss,
-            audit_grader=audit_grader,
             seed=seed,
         )
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
-    raise typer.Exit(run_tune(files, wanted, cascade=cascade, environment=os.environ))
+    raise typer.Exit(run_tune(files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ))
 
 
 @app.command()

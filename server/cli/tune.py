@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import get_args
@@ -13,8 +13,9 @@ from rich.table import Table
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
 from router.graders import UnknownGrader, grader_of
-from router.lab.examples import Example, Unusable, examples_of
+from router.lab.examples import Example, examples_of
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
+from router.lab.recording import SEVERAL
 from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
@@ -25,6 +26,7 @@ from server.cli.console import WRONG_USE, complain
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import CascadeSettings, Settings
 
+LEDGER = "splits.json"  # beside the questions, whatever artefact they are for
 FIXED: tuple[ScorerName, ...] = get_args(ScorerName)
 
 
@@ -37,16 +39,19 @@ class Files:
     out: Path
 
 
-def run_tune(files: Files, wanted: Wanted, *, cascade: str | None, environment: Mapping[str, str]) -> int:
+def run_tune(
+    files: Files, wanted: Wanted, *, cascade: str | None, audit_grader: str | None, environment: Mapping[str, str]
+) -> int:
     """Write the artefact; 1 where the questions do not do, 2 where a file or option is wrong."""
     try:
         settings = read_settings_to_tune(files.config, environment)
         chosen = chosen_cascade(settings, cascade)
+        wanted = replace(wanted, audit_grader=audit_grader or chosen.audits.grader)
         prints = Prints()
         recorded = prints.noted(read_outcomes(files.recorded))
-        examples, unusable = examples_of(recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader))
+        examples = examples_of(recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader))
         of = what_of(settings, chosen, prints, files.recorded)
-        tuned = tune(examples, of, wanted, files.out.with_suffix(".splits.json"))
+        tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
         complain(wrong.mistakes)
@@ -57,7 +62,7 @@ def run_tune(files: Files, wanted: Wanted, *, cascade: str | None, environment: 
     except CannotTune as wrong:
         complain([str(wrong)])
         return 1
-    report(tuned, examples, unusable)
+    report(tuned, examples)
     return 0
 
 
@@ -145,7 +150,7 @@ class Prints:
     def of(self, tier: str, model: str) -> TierPrint:
         """The one model of that name. Raises BadRecord where it is another, or several."""
         models, fingerprints = self._models[tier] | {model}, self._fingerprints[tier]
-        if len(models) > 1 or len(fingerprints) > 1:
+        if len(models) > 1 or len(fingerprints) > 1 or any(SEVERAL in one for one in fingerprints):
             several = " from several servers that are not alike" if len(models) == 1 else ""
             raise BadRecord(
                 f"tier {tier!r} was recorded with {' and '.join(sorted(self._models[tier]))}{several}, and the"
@@ -167,22 +172,26 @@ def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: 
     )
 
 
-def report(tuned: Tuned, examples: Sequence[Example], unusable: Unusable) -> None:
+def report(tuned: Tuned, examples: Sequence[Example]) -> None:
     """What was fitted, and what it does."""
     console = Console(highlight=False, soft_wrap=True)
-    for line in lines_of(tuned, examples, unusable):
+    for line in lines_of(tuned, examples):
         console.print(line, markup=False)
     console.print(effects_table(tuned))
 
 
-def lines_of(tuned: Tuned, examples: Sequence[Example], unusable: Unusable) -> Iterator[str]:
+def lines_of(tuned: Tuned, examples: Sequence[Example]) -> Iterator[str]:
     """In sentences."""
     trust = tuned.trust
     judged = sum(example.evidence is not None for example in examples)
     fitted_on = len(tuned.fitted_on.confidence)
-    yield f"{len(examples)} graded questions, of which {judged} drafts can be scored; {fitted_on} fitted on"
-    if unusable.ungraded or unusable.without_reply:
-        yield f"left out: {unusable.ungraded} not graded, {unusable.without_reply} without the drafter's reply"
+    yield f"{len(examples)} questions, of which {judged} drafts can be scored; {fitted_on} fitted on"
+    untold = sum(not example.is_told for example in examples)
+    if untold:
+        yield f"{untold} are not graded: they are not fitted on, and count as losses in a certificate"
+    for tier in trust.tiers:
+        if tier.fingerprint is None:
+            yield f"{tier.model}: its server does not say what it is, so that another one there would not be noticed"
     for name, fit in (("all requests", trust.fit), *trust.clusters.items()):
         yield from fit_lines(name, fit)
     if trust.gate is not None:
@@ -203,6 +212,9 @@ def fit_lines(name: str, fit: Fit) -> Iterator[str]:
             f" at threshold {certificate.threshold:g}: {certificate.losses} losses and {certificate.accepted} accepted"
             f" drafts among {certificate.questions} questions; until {certificate.expires_on}"
         )
+    if certificate is not None and certificate.watched is not None:
+        grader, share = certificate.watched
+        yield f"  audits by {grader} watch it: at most {share:.3g} are accepted and unlike the final tier's answer"
     if fit.infeasible is not None:
         yield f"  infeasible: {fit.infeasible}"
 

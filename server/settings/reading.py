@@ -63,6 +63,7 @@ def read_settings_to_tune(file: Path, environment: Mapping[str, str]) -> Setting
         if isinstance(cascade, dict):
             cascade.pop("trust", None)
             cascade.pop("stream", None)
+            cascade.pop("skip", None)
             cascade["mode"] = "exact"
     return settings_of(tree, file)
 

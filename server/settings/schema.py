@@ -25,8 +25,17 @@ from router.events import CheckReason, Mode
 from router.gate import OnDoubt
 from router.graders import grader_of
 from router.policy import OnMissingEvidence
-from router.scorers import ScorerName
+from router.scorers import AskingName, ScorerName, scorer_of
 from router.trust import Trust, trust_of
+from server.settings.asking import (
+    OpinionSettings,
+    SkipSettings,
+    VerdictSettings,
+    frozen,
+    prints_of,
+    refuse_odd_opinions,
+    refuse_unasked,
+)
 from server.settings.section import Section
 from server.settings.speculation import SpeculationSettings, refuse_clash, refuse_missing_drafters
 from server.settings.store import StoreSettings
@@ -60,11 +69,6 @@ def refuse_no_address(url: str) -> None:
         raise ValueError(f"{url!r} is no http or https address")
     if "/v1" in parts.path:
         raise ValueError(f"{url!r} goes on after the server's address: give it without /v1")
-
-
-def frozen(value: object) -> object:
-    """A list as a tuple; YAML has lists alone."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 class PriceSettings(Section):
@@ -195,7 +199,7 @@ class CascadeSettings(Section):
     trust: Annotated[Trust | None, BeforeValidator(read_trust)] = None
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     mode: Mode = "threshold"
-    scorer: ScorerName | None = None
+    scorer: ScorerName | AskingName | None = None
     task: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
     checks: Annotated[tuple[CheckReason, ...], BeforeValidator(frozen)] = (
         "empty",
@@ -205,6 +209,9 @@ class CascadeSettings(Section):
         "looping",
     )
     on_missing_evidence: OnMissingEvidence = "escalate"
+    opinions: Mapping[AskingName, OpinionSettings] = {}
+    verdict: VerdictSettings | None = None
+    skip: SkipSettings | None = None
     failover_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     stream: StreamSettings = StreamSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -221,12 +228,40 @@ class CascadeSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _can_ask(self) -> Self:
+        refuse_unasked(self.asks, self.opinions)
+        if self.skip is not None and (self.trust is None or self.trust.skip is None):
+            raise ValueError("skip: prompts are scored by what `smallfirst tune` fitted: `trust` has no such thing")
+        return self
+
+    @model_validator(mode="after")
+    def _can_hear_a_verdict(self) -> Self:
+        if self.verdict is None:
+            return self
+        threshold = self.threshold if self.threshold is not None or self.trust is None else self.trust.fit.threshold
+        if self.mode == "threshold" and threshold is not None and not self.verdict.rule.holds(threshold):
+            low, high = self.verdict.band
+            raise ValueError(f"verdict.band: the threshold {threshold:g} is not within {low:g} and {high:g}")
+        if self.stream.needs_a_gate:
+            raise ValueError("stream: a verdict is on whole drafts, so streams are held: leave one of them out")
+        return self
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The questions about drafts that its scorer reads the answers of."""
+        if self.trust is not None:
+            return self.trust.asks
+        return scorer_of(self.scorer).opinions if self.scorer is not None else ()
+
+    @model_validator(mode="after")
     def _can_stream(self) -> Self:
         gate = self.trust.gate if self.trust is not None else None
         if not self.stream.needs_a_gate:
             return self
         if self.budget != BudgetSettings():
             raise ValueError("a budget moves the threshold, and the stream's gate was fitted for one: leave one out")
+        if self.asks:
+            raise ValueError(f"stream: the scorer asks models about whole drafts ({', '.join(self.asks)}): use 'hold'")
         if gate is None:
             raise ValueError(
                 "stream: a gate is needed to judge a draft by its first tokens: give `trust` an artefact of"
@@ -298,6 +333,7 @@ class Settings(Section):
                     )
             if len(set(cascade.tiers)) < len(cascade.tiers):
                 raise ValueError(f"cascades.{name}.tiers: a tier is listed twice")
+            refuse_odd_opinions(f"cascades.{name}.opinions", cascade.opinions, cascade.tiers, self.tiers)
             refuse_stream(f"cascades.{name}.stream", cascade, self.tiers)
             refuse_misfit(f"cascades.{name}.trust", cascade, self.tiers)
         return self
@@ -317,8 +353,14 @@ def refuse_misfit(where: str, cascade: CascadeSettings, tiers: Mapping[str, Tier
     """Raise ValueError where an artefact was made for another cascade than this one."""
     if cascade.trust is None:
         return
-    models = [tiers[name].model for name in cascade.tiers]
-    said = cascade.trust.misfits(models, cascade.checks, cascade.on_missing_evidence)
+    models = {name: tier.model for name, tier in tiers.items()}
+    said = cascade.trust.misfits(
+        [models[name] for name in cascade.tiers],
+        cascade.checks,
+        cascade.on_missing_evidence,
+        verdict=None if cascade.verdict is None else cascade.verdict.rule,
+        opinions=prints_of(cascade.opinions, cascade.tiers[0], models),
+    )
     if said:
         raise ValueError(f"{where}: {'; '.join(said)}: tune again, or set that back")
 

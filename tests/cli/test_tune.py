@@ -35,7 +35,7 @@ async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
 
     assert (code, error) == (0, "")
     assert "certified: regret <= 0.05 with probability 0.9" in said
-    assert "1200 graded questions, of which 1200 drafts can be scored" in said
+    assert "1200 questions, of which 1200 drafts can be scored" in said
     assert json.loads((folder / "trust.json").read_text())["grader"] == "unnamed"
     code, plan, error = await run("check", str(folder / "pair.yaml"), COLUMNS="200")
     assert (code, error) == (0, "")

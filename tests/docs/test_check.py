@@ -98,6 +98,19 @@ def test_the_plan_says_what_moves_the_threshold_and_what_is_audited(
         ("threshold: 0.9", "threshold: 0.9, mode: certified", "cascades.auto: mode 'certified' needs an artefact"),
         ("threshold: 0.9", "trust: gone.json", "cascades.auto.trust: gone.json: No such file"),
         ("threshold: 0.9", "stream: {stop_at: 0}, threshold: 1", "cascades.auto: stream: a gate is needed to judge"),
+        (
+            "threshold: 0.9",
+            "threshold: 0.9, scorer: p-true",
+            "cascades.auto: opinions: the scorer asks 'p-true': say who",
+        ),
+        (
+            "threshold: 0.9",
+            "threshold: 0.9, opinions: {agreement: {tier: large, grader: exact}}",
+            "cascades.auto.opinions.agreement.tier: 'large' is in the cascade itself",
+        ),
+        ("threshold: 0.9", "threshold: 0.9, opinions: {mood: {}}", "cascades.auto.opinions.mood: "),
+        ("threshold: 0.9", "threshold: 0.9, verdict: {band: [0.2, 0.8]}", "cascades.auto: verdict.band: the threshold"),
+        ("threshold: 0.9", "threshold: 0.9, skip: {below: 0.2}", "cascades.auto: skip: prompts are scored by what"),
         ("host: 127.0.0.1", "host: 0.0.0.0", "server: anyone who reaches '0.0.0.0' could call the gateway"),
         (
             "http://small:8000",

@@ -45,6 +45,7 @@ from router.events import (
     Planned,
     Scored,
     ThresholdBy,
+    Verdict,
 )
 from router.failover import Failover
 from router.money import LengthRatio, Price
@@ -107,6 +108,7 @@ STORY: tuple[Event, ...] = (
     Began("small", 0.1),
     Called("small", Usage(10, 3), 0.1),
     Scored("small", -0.1, 0.9),
+    Verdict("large", 0.7),
     Accepted("small", "sure"),
     Drafted("small", 3, 3),
     Opened("small", 2, 0.9, 0.1),

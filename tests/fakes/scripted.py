@@ -30,7 +30,8 @@ Trouble = Literal[
 class Script:
     """What it answers: words as tokens, each of probability `p`, or the last ones of `ps` where that is given; or a
     status; or some trouble. With `tool_calls` it calls tools instead, or after it `says_first`; `reasoning` is thought
-    before."""
+    before. Asked whether an answer is right it says so with probability `p_true`, in the letters that it is held to;
+    `when_asked` is the status of that answer, 0 where it never comes."""
 
     text: str = "yes"
     p: float = 0.99
@@ -54,6 +55,8 @@ class Script:
     context_tokens: int = 4096
     served: str = "scripted"
     waiting: int = 0
+    p_true: float | None = None
+    when_asked: int = 200
 
     @property
     def pieces(self) -> list[tuple[dict[str, Any], str]]:
@@ -208,7 +211,8 @@ class ScriptedServer:
         try:
             if self.script.handler is not None:
                 return await self.script.handler(request)
-            return await self.answer(request, body)
+            asked = is_question(body) and (self.script.p_true is not None or self.script.when_asked != 200)
+            return await (self._opinion(body) if asked else self.answer(request, body))
         except (asyncio.CancelledError, ConnectionResetError):
             self.left += 1
             raise
@@ -241,6 +245,14 @@ class ScriptedServer:
         if script.pause_s:
             await asyncio.sleep(script.pause_s)
         return web.json_response(self._whole(request.path, body))
+
+    async def _opinion(self, body: dict[str, Any]) -> web.Response:
+        if self.script.when_asked == 0:
+            await asyncio.sleep(3600)
+        if self.script.when_asked == 200:
+            return web.json_response(lettered(self.script.p_true or 0.0, body))
+        error = {"error": {"message": "too long", "type": "T", "param": "input_tokens", "code": self.script.when_asked}}
+        return web.json_response(error, status=self.script.when_asked)
 
     def _whole(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path in PASSED:
@@ -393,6 +405,33 @@ class ScriptedServer:
         completion = len(self.script.words) * (body.get("n") or 1) - already_written(body)
         return {"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": 10 + completion,
                 "prompt_tokens_details": {"cached_tokens": 3}}  # fmt: skip
+
+
+def is_question(body: dict[str, Any]) -> bool:
+    """Whether a request is for one of two letters."""
+    return bool((body.get("structured_outputs") or {}).get("choice")) and body.get("max_tokens") == 1
+
+
+def lettered(p: float, body: dict[str, Any]) -> dict[str, Any]:
+    """One letter as vLLM answers, held to a choice: the sampled one first among the likeliest, and of all others
+    nothing; `p` is that of the first letter."""
+    right, wrong = body["structured_outputs"]["choice"]
+    ranked = sorted([(p, right), (1 - p, wrong)])[::-1]
+    tokens = [{"token": text, "logprob": math.log(max(share, 1e-300)), "bytes": []} for share, text in ranked]
+    tokens += [{"token": f"t{rank}", "logprob": -9999.0, "bytes": []} for rank in range(3)]
+    letter = ranked[0][1]
+    usage = {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21}
+    reply = {"id": "theirs", "created": 1, "model": "scripted", "usage": usage}
+    if "messages" not in body:
+        beside = {token["token"]: token["logprob"] for token in tokens}
+        logprobs: dict[str, Any] = {"tokens": [letter], "token_logprobs": [tokens[0]["logprob"]],
+                                    "top_logprobs": [beside], "text_offset": [0]}  # fmt: skip
+        choice = {"index": 0, "text": letter, "logprobs": logprobs, "finish_reason": "length"}
+        return {**reply, "object": "text_completion", "choices": [choice]}
+    logprobs = {"content": [{**tokens[0], "top_logprobs": tokens[: body["top_logprobs"]]}]}
+    message = {"role": "assistant", "content": letter}
+    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": "length"}
+    return {**reply, "object": "chat.completion", "choices": [choice]}
 
 
 def prompts_of(body: dict[str, Any]) -> list[Any]:

@@ -103,6 +103,46 @@ async def test_certified_streams_are_held(gateway) -> None:
         await headers_of(cascade, stream={"on_doubt": "finish"})
 
 
+async def test_conversations_alone_were_certified(gateway) -> None:
+    cascade = await gateway(small=Script(DRAFT), large=LARGE, mode="certified", trust=PROMISED, threshold=None)
+
+    raw = await cascade.client.completions.with_raw_response.create(model="auto", prompt="x")
+
+    assert (raw.headers["x-smallfirst-tier"], raw.headers["x-smallfirst-reason"]) == ("large", "uncertified")
+
+
+@pytest.mark.parametrize("fields", [{"top_logprobs": 20, "logprobs": True}, {}])
+async def test_what_a_client_asks_to_see_does_not_make_a_draft_surer(gateway, fields: dict) -> None:
+    entropy = trust("entropy", certified=certificate(0.5))
+    cascade = await gateway(small=Script(DRAFT, ps=(0.6,)), large=LARGE, mode="certified", trust=entropy,
+                            threshold=None)  # fmt: skip
+
+    raw = await cascade.client.chat.completions.with_raw_response.create(**ASK, **fields)
+
+    seen.append(raw.headers["x-smallfirst-confidence"])
+    assert len(set(seen)) == 1
+
+
+seen: list[str] = []
+
+
+async def test_tokens_without_their_texts_are_for_single_tiers(gateway) -> None:
+    cascade = await gateway(small=Script(DRAFT), large=LARGE)
+
+    with pytest.raises(Exception, match="return_tokens_as_token_ids: scores read the tokens' texts"):
+        await cascade.client.chat.completions.create(**ASK, extra_body={"return_tokens_as_token_ids": True})
+
+
+async def test_a_single_tier_answers_for_itself_whatever_was_certified(gateway) -> None:
+    cascade = await gateway(small=Script(DRAFT), large=LARGE)
+
+    raw = await cascade.client.chat.completions.with_raw_response.create(
+        **{**ASK, "model": "small"}, extra_body={"smallfirst": {"mode": "certified"}}
+    )
+
+    assert raw.headers["x-smallfirst-mode"] == "exact"
+
+
 async def test_a_failed_check_escalates_whatever_was_certified(gateway) -> None:
     cascade = await gateway(small=Script("", ps=(0.99,)), large=LARGE, mode="certified", trust=PROMISED,
                             threshold=None)  # fmt: skip

@@ -382,5 +382,5 @@ async def test_a_call_of_a_tool_is_what_the_tier_said(tmp_path: Path) -> None:
         await recorded(out, questions(1), tiers)
 
     assert [question.outputs["small"].text for question in read_outcomes(out)] == [
-        '{"name": "find", "arguments": {"x": 1}}'
+        '{"arguments": {"x": 1}, "name": "find"}'
     ]

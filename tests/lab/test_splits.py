@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -6,6 +6,7 @@ from router.lab.certifying import CannotCertify, Split
 from router.lab.splits import BadLedger, claim_split, split_hash
 
 TODAY = date(2026, 1, 31)
+LATER = TODAY + timedelta(days=100)
 
 
 def test_a_split_is_known_by_its_questions_in_any_order() -> None:
@@ -27,14 +28,14 @@ def test_a_split_that_certifies_something_else_is_used_again(tmp_path) -> None:
     assert uses == [1, 2, 3]
 
 
-def test_the_same_split_for_the_same_purpose_is_the_same_use(tmp_path) -> None:
+def test_the_same_split_for_the_same_purpose_is_the_same_use_of_the_same_day(tmp_path) -> None:
     ledger = tmp_path / "splits.json"
     first = claim_split(ledger, ["a", "b"], purpose="one", on=TODAY)
     second = claim_split(ledger, ["a", "b"], purpose="two", on=TODAY)
     before = ledger.read_bytes()
 
-    assert first == claim_split(ledger, ["b", "a"], purpose="one", on=TODAY) == Split(split_hash(["a", "b"]), 1)
-    assert second == claim_split(ledger, ["a", "b"], purpose="two", on=TODAY) == Split(split_hash(["a", "b"]), 2)
+    assert first == claim_split(ledger, ["b", "a"], purpose="one", on=LATER) == Split(split_hash(["a", "b"]), 1, TODAY)
+    assert second == claim_split(ledger, ["a", "b"], purpose="two", on=LATER) == Split(split_hash(["a", "b"]), 2, TODAY)
     assert ledger.read_bytes() == before
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from fakes.trusting import CHECKS
 from router.fitted import Logistic
 from router.graders import grader_of
 from router.lab.examples import Example, examples_of
-from router.lab.outcomes import BadRecord, Recorded
+from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.targets import Target, effect_of
 from router.lab.tuning import CannotTune, Of, Promise, Tuned, Wanted, measured, split, tune
 from router.policy import Policy
@@ -25,14 +26,14 @@ PROMISE = Promise(0.05, 0.1, 30)
 WANTED = Wanted(
     scorer=None, features=("mean-logprob", "min-probability", "margin", "log-tokens"), confidence_of="right",
     target=None, threshold=None, promise=PROMISE,
-    certify_share=0.5, by_task=False, gate_sizes=(4, 8), loss="regret", audit_grader="exact",
+    certify_share=0.5, by_task=False, gate_sizes=(4, 8), loss="regret",
     seed=1,
 )  # fmt: skip
 
 
 def examples(found: Sequence[Recorded]) -> list[Example]:
     """As the cascade's policy meets them."""
-    return examples_of(found, ("small", "large"), POLICY, EXACT)[0]
+    return examples_of(found, ("small", "large"), POLICY, EXACT)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_disagreement_is_certified_by_the_grader_that_audits_use(tmp_path: Path)
     texts = [one.model_copy(update={"outputs": {
         "small": one.outputs["small"].model_copy(update={"text": f"{5 - bool(one.outputs['small'].correct)} eggs"}),
         "large": one.outputs["large"].model_copy(update={"text": "It is 4."})}}) for one in recorded(1500)]  # fmt: skip
-    found = examples_of(texts, ("small", "large"), POLICY, grader_of("numeric"))[0]
+    found = examples_of(texts, ("small", "large"), POLICY, grader_of("numeric"))
 
     fit = tune(found, OF, replace(WANTED, loss="disagreement", audit_grader="numeric"), tmp_path / "s.json").trust.fit
 
@@ -168,19 +169,71 @@ def test_a_draft_that_fails_a_check_is_never_accepted() -> None:
     assert measured([example], SCORERS["mean-logprob"]).confidence.tolist() == [-1.0]
 
 
-def test_what_cannot_be_learned_from_is_counted_and_a_missing_tier_named() -> None:
-    one, two = recorded(2)
-    ungraded = one.outputs["large"].model_copy(update={"correct": None})
-    silent = two.outputs["small"].model_copy(update={"reply": None})
-    found = [one.model_copy(update={"outputs": {**one.outputs, "large": ungraded}}),
-             two.model_copy(update={"outputs": {**two.outputs, "small": silent}})]  # fmt: skip
+def test_what_the_grader_cannot_tell_is_not_fitted_on_and_counts_as_a_loss(questions: list[Example]) -> None:
+    one, two, three = recorded(3)
+    untold = [
+        one.model_copy(update={"outputs": {**one.outputs, "small": graded(one, "small", None)}}),
+        two.model_copy(update={"outputs": {"small": graded(two, "small", False), "large": graded(two, "large", None)}}),
+        three.model_copy(
+            update={"outputs": {"small": graded(three, "small", True), "large": graded(three, "large", None)}}
+        ),
+    ]
 
-    usable, unusable = examples_of(found, ("small", "large"), POLICY, EXACT)
+    found = examples(untold)
 
-    assert usable == []
-    assert (unusable.ungraded, unusable.without_reply) == (1, 1)
+    assert [(example.is_told, example.regret) for example in found] == [(False, True), (False, True), (False, False)]
+    fitting, certifying = split([*questions, *found], WANTED)
+    assert all(example.is_told for example in fitting)
+    assert len(fitting) + len(certifying) >= len(questions)
+
+
+def graded(one: Recorded, tier: str, correct: bool | None) -> Output:
+    """That tier's answer, graded so."""
+    return one.outputs[tier].model_copy(update={"correct": correct})
+
+
+def test_a_question_that_is_there_twice_and_a_missing_tier_are_named() -> None:
+    (one,) = recorded(1)
+
+    with pytest.raises(BadRecord, match="is there twice"):
+        examples([one, one])
     with pytest.raises(BadRecord, match="no answer of tier 'huge'"):
         examples_of([one], ("small", "huge"), POLICY, EXACT)
+
+
+def test_the_same_command_later_makes_the_same_certificate(questions: list[Example], tmp_path: Path) -> None:
+    ledger = tmp_path / "splits.json"
+    first = tune(questions, OF, WANTED, ledger).trust
+    ledger.write_text(ledger.read_text().replace(str(first.tuned_on), "2026-01-02"))
+
+    again = tune(questions, OF, WANTED, ledger).trust
+
+    assert again.fit.certificate is not None
+    assert (again.tuned_on, again.fit.certificate.certified_on) == (date(2026, 1, 2), date(2026, 1, 2))
+    assert again.fit.certificate.use == 1
+
+
+def test_a_certificate_of_regret_says_what_audits_can_watch(tuned: Tuned) -> None:
+    certificate = tuned.trust.fit.certificate
+
+    assert certificate is not None
+    assert certificate.watched is not None
+    assert certificate.watched[0] == "exact"
+    assert 0 < certificate.watched[1] < 0.02, "all texts are alike here"
+
+
+def test_drafts_without_evidence_that_are_kept_cannot_be_certified(questions: list[Example], tmp_path: Path) -> None:
+    with pytest.raises(CannotTune, match="on_missing_evidence: accept"):
+        tune(questions, replace(OF, on_missing_evidence="accept"), WANTED, tmp_path / "splits.json")
+
+
+def test_a_task_whose_drafts_are_all_right_is_judged_by_the_fit_to_all(tmp_path: Path) -> None:
+    found = examples(recorded(2000, tasks=("sums", "easy")))
+    easy = [replace(one, draft_right=one.task == "easy" or one.draft_right) for one in found]
+
+    trust = tune(easy, OF, replace(WANTED, by_task=True), tmp_path / "splits.json").trust
+
+    assert set(trust.clusters) == {"sums"}
 
 
 @pytest.mark.parametrize(

@@ -77,3 +77,11 @@ def test_what_the_alternatives_leave_counts_as_one_more() -> None:
     answer = [Token("x", math.log(0.5), (math.log(0.5),))]
 
     assert scorer.confidence(scorer.score(Evidence(answer))) == pytest.approx(0.5)
+
+
+def test_the_entropy_is_that_of_the_five_likeliest_however_many_there_are() -> None:
+    likeliest = tuple(math.log(p) for p in (0.4, 0.2, 0.1, 0.05, 0.05))
+    more = (*[math.log(0.01)] * 15, *likeliest)
+    scorer = SCORERS["entropy"]
+
+    assert scorer.score(Evidence([Token("x", -1.0, more)])) == scorer.score(Evidence([Token("x", -1.0, likeliest)]))
