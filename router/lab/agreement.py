@@ -1,25 +1,24 @@
 """Whether two models gave the same answer, as it was read out of what they said."""
 
-import re
+from itertools import islice
 
 from pydantic import JsonValue
 
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?")
-CLOSE = 1e-6
+from router.final_answers import numbers, same_json, tidied
 
 
 def agree(answer: JsonValue, other: JsonValue) -> bool:
     """Whether they are equal as JSON, or as texts whatever their case and space; or the only number in each is the
-    same, whatever unit, sign of currency or separator of thousands stands with it. Nothing agrees with None."""
+    same, after its last `=` and whatever unit, sign of currency or separator of thousands stands with it. Nothing
+    agrees with None."""
     if answer is None or other is None:
         return False
-    if type(answer) is type(other) and answer == other:
+    if same_json(answer, other):
         return True
     first, second = plain(answer), plain(other)
-    numbers = NUMBER.findall(first), NUMBER.findall(second)
-    if len(numbers[0]) == len(numbers[1]) == 1:
-        one, two = (float(found[0].replace(",", "")) for found in numbers)
-        return abs(one - two) <= CLOSE * max(1.0, abs(one))
+    results = [list(islice(numbers(tidied(text.rpartition("=")[2])), 2)) for text in (first, second)]
+    if all(len(found) == 1 for found in results):
+        return results[0] == results[1]
     return bool(first) and first == second
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from router.fitted import Logistic
 from router.lab.folds import held_out
@@ -79,7 +80,8 @@ def fit_columns(columns: Floats, target: Bools, names: Sequence[str], *, seed: i
     changes = spread > LEAST * np.maximum(1.0, np.abs(mean))
     scale = np.where(changes, 1 / np.where(changes, spread, 1.0), 0.0)
     standard = (columns - mean) * scale
-    model = regression(standard, target, best_strength(standard, target, seed))
+    with threadpool_limits(1):  # more threads wait for each other on so few columns
+        model = regression(standard, target, best_strength(standard, target, seed))
     weights = model.coef_[0] * scale
     return Logistic(names=tuple(names), weights=tuple(map(float, weights)),
                     intercept=float(model.intercept_[0] - weights @ mean))  # fmt: skip

@@ -23,8 +23,9 @@ class Undefined(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What became of n questions, one row each: whether the draft and the final tier's answer are right, and what each
-    of them costs, in any one unit, at least 0; a draft's cost has that of scoring it."""
+    """What became of n questions, one row each: whether the draft and the final tier's answer are right, and what a
+    request costs, in any one unit: `draft_cost` where its draft is accepted, with that of scoring it, and `final_cost`
+    more where it is escalated (less, where escalating spares the draft)."""
 
     draft_right: Bools
     final_right: Bools
@@ -32,11 +33,11 @@ class Outcomes:
     final_cost: Floats
 
     def __post_init__(self) -> None:
-        """Raises ValueError where the rows are none or not as many, or a cost is no number or below 0."""
+        """Raises ValueError where the rows are none or not as many, or a request would cost less than nothing."""
         rows = {len(self.draft_right), len(self.final_right), len(self.draft_cost), len(self.final_cost)}
         if len(rows) != 1 or rows == {0}:
             raise ValueError("as many rows in each column are wanted, and at least one")
-        costs = np.concatenate([self.draft_cost, self.final_cost])
+        costs = np.concatenate([self.draft_cost, self.draft_cost + self.final_cost])
         if not np.isfinite(costs).all() or costs.min() < 0:
             raise ValueError("a cost is a finite number, at least 0")
 
@@ -99,7 +100,7 @@ def curve_of(ranking: Ranking, outcomes: Outcomes, weights: Floats | None = None
 
     def along(start: Floats, change: Floats) -> Floats:
         """The mean of a column whose rows change as they are escalated."""
-        first = float(start.sum() if weights is None else start @ weights)
+        first = float((start if weights is None else start * weights).sum())
         means: Floats = (first + reached(ranking.sums(change, weights))) / total
         return means
 
@@ -152,7 +153,7 @@ def auroc(ranking: Ranking, positive: Bools, weights: Floats | None = None) -> f
     if pairs <= 0:
         raise Undefined("all questions are of one kind")
     below = np.cumsum(negatives) - negatives
-    return float(positives @ (below + negatives / 2) / pairs)
+    return float((positives * (below + negatives / 2)).sum() / pairs)
 
 
 def auroc_for_gain(ranking: Ranking, outcomes: Outcomes, weights: Floats | None = None) -> float:
@@ -164,7 +165,7 @@ def auroc_for_gain(ranking: Ranking, outcomes: Outcomes, weights: Floats | None 
 def brier(ranking: Ranking, happened: Bools, weights: Floats | None = None) -> float:
     """The mean squared distance of a probability from what `happened` (n,), in [0, 1] (Brier, 1950)."""
     counts, hits = ranking.sums(np.ones(len(happened)), weights), ranking.sums(happened, weights)
-    return float((counts @ ranking.values**2 - 2 * hits @ ranking.values + hits.sum()) / counts.sum())
+    return float((counts * ranking.values**2 - 2 * hits * ranking.values + hits).sum() / counts.sum())
 
 
 @dataclass(frozen=True, slots=True)

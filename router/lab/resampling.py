@@ -88,7 +88,7 @@ def or_nan(measure: Callable[[], float]) -> float:
 @dataclass(frozen=True, slots=True)
 class Control:
     """As many questions escalated, drawn at random: the share right on average, exactly, and between which ends it lies
-    in `level` of the drawings; the same of the mean cost on average."""
+    in `level` of the drawings; and the mean cost."""
 
     quality: Interval
     cost: float

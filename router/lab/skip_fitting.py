@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_limits
 
 from router.lab.fitting import CannotFit
 from router.lab.folds import held_out
@@ -60,7 +61,8 @@ def fit_rows(rows: sparse.csr_array, gains: Floats, *, seed: int) -> PromptGain:
         raise CannotFit("as many gains as prompts are wanted")
     if len(gains) < FEWEST or np.ptp(gains) == 0:
         raise CannotFit(f"at least {FEWEST} prompts are wanted, on which escalating gains now more, now less")
-    return regression(rows, gains, best_penalty(rows, gains, seed))
+    with threadpool_limits(1):  # more threads wait for each other on rows as sparse as these
+        return regression(rows, gains, best_penalty(rows, gains, seed))
 
 
 def best_penalty(rows: sparse.csr_array, gains: Floats, seed: int) -> float:

@@ -285,6 +285,46 @@ def tune(
 
 
 @app.command()
+def evaluate(
+    recorded: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Graded questions, docs/recorded.md.")],
+    draft: Annotated[str, typer.Option(help="The tier that drafts.")] = "small",
+    final: Annotated[str, typer.Option(help="The final tier.")] = "large",
+    helper: Annotated[
+        str | None, typer.Option(help="Whose answer is compared with the draft's; `helper`, if all questions have one.")
+    ] = None,
+    artefact: Annotated[Path | None, typer.Option(help="What `smallfirst tune` wrote: how it judges.")] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Also a scorer of the text, and of the prompt, fitted to other questions.")
+    ] = False,
+    baseline: Annotated[str | None, typer.Option(help="The policy that others are compared with.")] = None,
+    quality_kept: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the final tier's right answers to keep.")
+    ] = 0.98,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TIER=PRICE", help="INPUT:OUTPUT of a million tokens, or one number of a character."),
+    ] = None,
+    cost_ratio: Annotated[
+        float, typer.Option(min=0, help="What a character of the final tier costs, where no cost is known.")
+    ] = 10.0,
+    draws: Annotated[int, typer.Option(min=100, max=100_000, help="Resamples for the intervals.")] = 1000,
+    html: Annotated[Path, typer.Option(help="The report.")] = Path("evaluation.html"),
+    json: Annotated[Path, typer.Option(help="The same figures.")] = Path("evaluation.json"),
+) -> None:
+    """Compare policies on recorded questions: cost, quality, calibration, with intervals (extra `lab`)."""
+    with extra("lab"):
+        from router.lab.evaluation import Wanted
+        from server.cli.evaluate import Choices, Files, prices_of, run_evaluate
+
+    try:
+        choices = Choices(draft, final, helper, fit, prices_of(price or ()), cost_ratio)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong), param_hint="--price") from wrong
+    files = Files(tuple(recorded), artefact, html, json)
+    raise typer.Exit(run_evaluate(files, choices, Wanted(baseline, quality_kept, draws)))
+
+
+@app.command()
 def engine(
     model: Annotated[str, typer.Argument(help="A folder in Hugging Face's format, or a model's name on its hub.")],
     served_model_name: Annotated[str | None, typer.Option(help="The name that requests use.")] = None,

@@ -211,6 +211,12 @@ def test_outcomes_that_do_not_fit_are_refused() -> None:
         outcomes([1, 0], [1])
     with pytest.raises(ValueError, match="at least one"):
         outcomes([], [])
-    for cost in (-1.0, math.nan):
+    for draft_cost, final_cost in ((-1.0, 10.0), (math.nan, 1.0), (1.0, -2.0)):
         with pytest.raises(ValueError, match="a cost is a finite number"):
-            outcomes([1], [1], draft_cost=cost)
+            outcomes([1], [1], draft_cost=draft_cost, final_cost=final_cost)
+
+
+def test_escalating_may_cost_less_where_it_spares_the_draft() -> None:
+    points = curve_of(ranking_of([0.2, 0.9]), outcomes([0, 1], [1, 1], draft_cost=3.0, final_cost=-1.0))
+
+    assert points.cost.tolist() == [3.0, 2.5, 2.0]

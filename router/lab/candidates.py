@@ -1,0 +1,139 @@
+"""The confidences that recorded questions allow: as they were recorded, from the tokens of drafts, from the agreement
+with a helper, and by an artefact. Each is one policy of an evaluation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.answer import Choice
+from models.prompt import Prompt
+from router.checks import failed_check
+from router.events import CheckReason
+from router.evidence import evidence_of
+from router.lab.agreement import agree
+from router.lab.measures import Floats
+from router.lab.outcomes import BadRecord, Output, Recorded
+from router.lab.selection import Roles
+from router.scorers import SCORERS, ConfidenceOf, Evidence, Scorer
+from router.text_features import text_features
+from router.trust import Fit, Trust
+
+NEVER = -1.0
+CHECKS: tuple[CheckReason, ...] = ("empty", "malformed", "cut", "refused", "looping")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A policy: a confidence (n,) in each draft, -1 where it escalates whatever the threshold; what that is the
+    probability of; the threshold that it came with; whether it asks the helper, or decides before there is a draft."""
+
+    name: str
+    confidence: Floats
+    confidence_of: ConfidenceOf = "uncalibrated"
+    threshold: float | None = None
+    asks_helper: bool = False
+    before_generation: bool = False
+
+
+def recorded_candidates(questions: Sequence[Recorded], roles: Roles) -> Iterator[Candidate]:
+    """Those that nothing has to be fitted for. Raises BadRecord where a reply is none."""
+    drafts = [one.outputs[roles.draft] for one in questions]
+    if any(draft.confidence is not None for draft in drafts):
+        recorded = [NEVER if draft.confidence is None else draft.confidence for draft in drafts]
+        yield Candidate("recorded confidence", np.array(recorded))
+    evidence = evidence_in(questions, roles, CHECKS)
+    known = [one for one in evidence if one is not None]
+    has_alternatives = any(token.alternatives for one in known for token in one.tokens)
+    for name, scorer in SCORERS.items():
+        if known and (has_alternatives or not scorer.alternatives):
+            yield Candidate(name, confidences(evidence, scorer))
+    if roles.helper is not None:
+        yield Candidate("agreement", agreement(questions, roles), asks_helper=True)
+
+
+def agreement(questions: Sequence[Recorded], roles: Roles) -> Floats:
+    """(n,): 1 where the helper gives the drafter's answer, else 0."""
+    pairs = [(one.outputs[roles.draft], one.outputs[roles.helper or roles.draft]) for one in questions]
+    return np.array([float(agree(draft.answer, helper.answer)) for draft, helper in pairs])
+
+
+def evidence_in(questions: Sequence[Recorded], roles: Roles, checks: Sequence[CheckReason]) -> list[Evidence | None]:
+    """What a scorer reads of each draft; None of one without, or that fails a check. Raises BadRecord."""
+    return [evidence_for(one, one.outputs[roles.draft], checks) for one in questions]
+
+
+def evidence_for(question: Recorded, draft: Output, checks: Sequence[CheckReason]) -> Evidence | None:
+    """Of one draft. Raises BadRecord."""
+    said = draft.draft()
+    if said is None:
+        return None
+    prompt = Prompt({**(question.request or {})}, question.id)
+    if len(said.choices) != 1 or failed_check(said.choices, prompt, checks) is not None:
+        return None
+    return found(said.choices[0], prompt)
+
+
+def found(choice: Choice, prompt: Prompt) -> Evidence | None:
+    """What a choice has."""
+    evidence = evidence_of(choice, prompt)
+    return None if isinstance(evidence, str) else evidence
+
+
+def confidences(evidence: Sequence[Evidence | None], scorer: Scorer) -> Floats:
+    """(n,): of each draft."""
+    return np.array([NEVER if one is None else scorer.confidence(scorer.score(one)) for one in evidence])
+
+
+def artefact_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Candidate:
+    """How the artefact judges each draft, by the fit for its task; its opinions are the features that a recorded file
+    has. Raises BadRecord where it reads what the file does not have."""
+    by_task = {task: fit.judging for task, fit in trust.clusters.items()}
+    fits = [trust.fit, *trust.clusters.values()]
+    evidence = evidence_in(questions, roles, trust.checks)
+    signals = signals_of(questions, roles) if any(fit.judging.opinions for fit in fits) else [{}] * len(questions)
+    judged = np.array(
+        [
+            judged_by(by_task.get(one.task or "", trust.fit.judging), seen, opinions)
+            for one, seen, opinions in zip(questions, evidence, signals, strict=True)
+        ]
+    )
+    return Candidate("artefact", judged, trust.fit.confidence_of, threshold=threshold_of(fits),
+                     asks_helper=any("agreement" in fit.judging.opinions for fit in fits))  # fmt: skip
+
+
+def threshold_of(fits: Sequence[Fit]) -> float | None:
+    """The one that all of them share."""
+    thresholds = {fit.threshold for fit in fits}
+    return thresholds.pop() if len(thresholds) == 1 else None
+
+
+def judged_by(scorer: Scorer, evidence: Evidence | None, opinions: Mapping[str, float]) -> float:
+    """The confidence in one draft. Raises BadRecord."""
+    if evidence is None:
+        return NEVER
+    try:
+        return scorer.confidence(scorer.score(Evidence(evidence.tokens, evidence.text, opinions)))
+    except KeyError as missing:
+        raise BadRecord(f"the artefact reads {missing.args[0]!r}, which recorded questions do not have") from missing
+
+
+def signals_of(questions: Sequence[Recorded], roles: Roles) -> Sequence[Mapping[str, float]]:
+    """Each draft's text features, and the helper's agreement and the recorded confidence where there are any."""
+    agrees = agreement(questions, roles) if roles.helper is not None else None
+    with_confidence = all(one.outputs[roles.draft].confidence is not None for one in questions)
+    signals = []
+    for place, one in enumerate(questions):
+        draft = one.outputs[roles.draft]
+        features = dict(text_features(draft.text or "", prompt=one.prompt or "", answer=answer_of(draft)))
+        if agrees is not None:
+            features["agreement"] = float(agrees[place])
+        if with_confidence:
+            features["confidence"] = float(draft.confidence or 0.0)
+        signals.append(features)
+    return signals
+
+
+def answer_of(draft: Output) -> str | None:
+    """As text."""
+    return None if draft.answer is None else str(draft.answer)
