@@ -78,10 +78,12 @@ def standing_of(
     now: datetime,
     *,
     changed: Sequence[str] = (),
+    unread: bool = False,
     drifts: bool = False,
 ) -> Standing:
     """Where a certificate stands. `changed` says what is no longer as it was certified: models, artefact,
-    configuration; `watched` is None where nobody audits; `drifts`: confidences are spread otherwise than they were.
+    configuration; `watched` is None where nobody audits; `unread`: what audits found before this process began is kept,
+    and not known yet; `drifts`: confidences are spread otherwise than they were.
 
     An alarm stands until there is another certificate. What changed may change back.
     """
@@ -91,6 +93,8 @@ def standing_of(
         return Standing("stale", "; ".join(changed))
     if watched is not None and watched.alarm.sounds:
         return Standing("alarmed", f"audits show a {certificate.loss} above {certificate.epsilon:g}")
+    if unread:
+        return Standing("unread", "what audits have found could not be read yet")
     if now >= expiry(certificate, watched):
         return Standing("expired", f"{certificate.max_age_days} days have passed without enough audits")
     if watched is not None and watched.alarm.warns:

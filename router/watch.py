@@ -39,6 +39,7 @@ class Watch:
         self.artefact = artefact
         self.drift = drift
         self.watched: Watched | None = None if certificate is None else watch_of(certificate)
+        self._unread = False
         self._changed = changed
         self._now = now
 
@@ -55,6 +56,15 @@ class Watch:
         if self.watched is not None:
             self.watched = self.watched.after(stretch, time_s)
 
+    def remembers(self) -> None:
+        """What audits found before this process began is kept, and has not been read yet: where they may have raised
+        the alarm, nothing is accepted before `read`."""
+        self._unread = self.certificate is not None and self.certificate.loss == "disagreement"
+
+    def read(self) -> None:
+        """All that audits have found by now is folded."""
+        self._unread = False
+
     def scored(self, confidence: float) -> None:
         """The first tier's draft of a request was scored, in [0, 1]."""
         if self.drift is not None:
@@ -64,7 +74,9 @@ class Watch:
     def standing(self) -> Standing:
         """Where the certificate stands now."""
         drifts = self.drift is not None and self.drift.is_there
-        return standing_of(self.certificate, self.watched, self._now(), changed=self._changed(), drifts=drifts)
+        return standing_of(
+            self.certificate, self.watched, self._now(), changed=self._changed(), unread=self._unread, drifts=drifts
+        )
 
     @property
     def vigilance(self) -> float:

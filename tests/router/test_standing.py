@@ -89,6 +89,19 @@ def test_what_changed_goes_before_everything_and_may_change_back() -> None:
     assert standing(alarmed).state == "alarmed"
 
 
+def test_what_audits_found_must_be_read_where_they_can_tell_of_the_loss() -> None:
+    watches = {
+        loss: Watch(certificate(loss), now=lambda: DAY + timedelta(days=1)) for loss in ("disagreement", "regret")
+    }
+    for watch in watches.values():
+        watch.remembers()
+
+    assert {loss: watch.standing.fallback for loss, watch in watches.items()} == {
+        "disagreement": "unread", "regret": None}  # fmt: skip
+    watches["disagreement"].read()
+    assert watches["disagreement"].standing.is_valid
+
+
 def test_drift_warns() -> None:
     assert standing(drifts=True).state == "warned"
 
