@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from router.alarm import Stretch
 from router.certificate import Certificate
 from router.drift import Drift
-from router.standing import Standing, Watched, standing_of, watch_of
+from router.standing import DAY_S, Standing, Watched, standing_of, watch_of
 
 WATCHFUL = 4.0
 
@@ -52,9 +52,11 @@ class Watch:
         return artefact == self.artefact and grader == certificate.grader
 
     def audited(self, stretch: Stretch, time_s: float) -> None:
-        """An audit of that time (Unix seconds) that is about the certificate, with the requests before it."""
+        """An audit of that time (Unix seconds) that is about the certificate, with the requests before it. A clock that
+        is days ahead keeps no certificate alive."""
         if self.watched is not None:
-            self.watched = self.watched.after(stretch, time_s)
+            is_past = time_s <= self._now().timestamp() + DAY_S
+            self.watched = self.watched.after(stretch, time_s if is_past else None)
 
     def remembers(self) -> None:
         """What audits found before this process began is kept, and has not been read yet: where they may have raised
