@@ -8,7 +8,7 @@ from models.answer import Piece, Speculation, Usage, WentOn
 from models.errors import FailureReason
 
 Mode = Literal["threshold", "certified", "exact"]
-Lapse = Literal["uncertified", "alarmed", "expired", "stale"]
+Lapse = Literal["uncertified", "alarmed", "expired", "stale", "unread"]
 Fallback = Literal[Lapse, "unknown-task"]
 ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]

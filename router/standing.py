@@ -12,35 +12,39 @@ from router.certificate import Certificate
 from router.events import Lapse
 
 State = Literal[Lapse, "certified", "warned"]
-ENOUGH = 7.0  # times 1 / epsilon, in exposure: with so much, twice the certified loss is likely to be noticed
+ENOUGH = 7.0  # times 1 / epsilon, in audits: with so many, twice the certified loss is likely to be noticed
 DAY_S = 86_400
 
 Time = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Watched(BaseModel):
-    """What audits have shown since a certificate was given: the alarm, the exposure gathered since a time (Unix
-    seconds), and when there was last enough of it to trust what was not noticed. Its JSON is all of its state."""
+    """What audits have shown since a certificate was given: the alarm, how many found something out since a time
+    (Unix seconds), and when there were last enough of these to trust what was not noticed. Its JSON is all of its
+    state."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     alarm: Alarm
     within_days: Annotated[int, Field(ge=1)]
-    gathered: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    gathered: Annotated[int, Field(ge=0)] = 0
     since_s: Time | None = None
     enough_s: Time | None = None
 
-    def after(self, stretch: Stretch, time_s: float) -> "Watched":
-        """With an audit of that time folded too. Enough exposure is gathered within the certificate's greatest age, or
-        gathered anew."""
+    def after(self, stretch: Stretch, time_s: float | None) -> "Watched":
+        """With an audit of that time folded too; None where its time is not to be believed. Enough audits are gathered
+        within the certificate's greatest age, or gathered anew. Their exposure would be too much: it also has the
+        audits in it that found nothing out."""
         alarm = self.alarm.after(stretch)
+        if stretch.loss is None or time_s is None:
+            return self.model_copy(update={"alarm": alarm})
         since_s = time_s if self.since_s is None else self.since_s
-        gathered = self.gathered + stretch.exposure
+        gathered = self.gathered + 1
         if time_s - since_s > self.within_days * DAY_S:
-            since_s, gathered = time_s, stretch.exposure
+            since_s, gathered = time_s, 1
         if gathered * alarm.epsilon < ENOUGH:
             return self.model_copy(update={"alarm": alarm, "since_s": since_s, "gathered": gathered})
-        return self.model_copy(update={"alarm": alarm, "since_s": None, "gathered": 0.0, "enough_s": time_s})
+        return self.model_copy(update={"alarm": alarm, "since_s": None, "gathered": 0, "enough_s": time_s})
 
 
 def watch_of(certificate: Certificate) -> Watched:
@@ -80,10 +84,12 @@ def standing_of(
     now: datetime,
     *,
     changed: Sequence[str] = (),
+    unread: bool = False,
     drifts: bool = False,
 ) -> Standing:
     """Where a certificate stands. `changed` says what is no longer as it was certified: models, artefact,
-    configuration; `watched` is None where nobody audits; `drifts`: confidences are spread otherwise than they were.
+    configuration; `watched` is None where nobody audits; `unread`: what audits found before this process began is kept,
+    and not known yet; `drifts`: confidences are spread otherwise than they were.
 
     An alarm stands until there is another certificate. What changed may change back.
     """
@@ -93,6 +99,8 @@ def standing_of(
         return Standing("stale", "; ".join(changed))
     if watched is not None and watched.alarm.sounds:
         return Standing("alarmed", f"audits show a {certificate.loss} above {certificate.epsilon:g}")
+    if unread:
+        return Standing("unread", "what audits have found could not be read yet")
     if now >= expiry(certificate, watched):
         return Standing("expired", f"{certificate.max_age_days} days have passed without enough audits")
     if watched is not None and watched.alarm.warns:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from router.alarm import Stretch
 from router.certificate import Certificate
 from router.drift import Drift
-from router.standing import Standing, Watched, standing_of, watch_of
+from router.standing import DAY_S, Standing, Watched, standing_of, watch_of
 
 WATCHFUL = 4.0
 
@@ -39,6 +39,7 @@ class Watch:
         self.artefact = artefact
         self.drift = drift
         self.watched: Watched | None = None if certificate is None else watch_of(certificate)
+        self._unread = False
         self._changed = changed
         self._now = now
 
@@ -49,9 +50,20 @@ class Watch:
         return watched is not None and artefact == self.artefact and grader == watched[0]
 
     def audited(self, stretch: Stretch, time_s: float) -> None:
-        """An audit of that time (Unix seconds) that is about the certificate, with the requests before it."""
+        """An audit of that time (Unix seconds) that is about the certificate, with the requests before it. A clock that
+        is days ahead keeps no certificate alive."""
         if self.watched is not None:
-            self.watched = self.watched.after(stretch, time_s)
+            is_past = time_s <= self._now().timestamp() + DAY_S
+            self.watched = self.watched.after(stretch, time_s if is_past else None)
+
+    def remembers(self) -> None:
+        """What audits found before this process began is kept, and has not been read yet: where they may have raised
+        the alarm, nothing is accepted before `read`."""
+        self._unread = self.certificate is not None and self.certificate.loss == "disagreement"
+
+    def read(self) -> None:
+        """All that audits have found by now is folded."""
+        self._unread = False
 
     def scored(self, confidence: float) -> None:
         """The first tier's draft of a request was scored, in [0, 1]."""
@@ -62,7 +74,9 @@ class Watch:
     def standing(self) -> Standing:
         """Where the certificate stands now."""
         drifts = self.drift is not None and self.drift.is_there
-        return standing_of(self.certificate, self.watched, self._now(), changed=self._changed(), drifts=drifts)
+        return standing_of(
+            self.certificate, self.watched, self._now(), changed=self._changed(), unread=self._unread, drifts=drifts
+        )
 
     @property
     def vigilance(self) -> float:

@@ -118,6 +118,9 @@ def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
         )
         for name, cascade in settings.cascades.items()
     }
+    if keeping is not None:
+        for one in overseen.values():
+            one.auditor.watch.remembers()
     metrics.oversee([*overseen.values()])
     return overseen
 

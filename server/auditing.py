@@ -30,6 +30,7 @@ from server.store.records import Audit, Ledger, Placed, StoreDown, new_id
 QUEUED = 16
 WITHIN_S = 120.0
 FOLD_EVERY_S = 5.0
+FOLD_FIRST_S = 1.5  # what a start may wait for it
 STOP_WITHIN_S = 2.0
 
 log = structlog.get_logger()
@@ -137,6 +138,11 @@ class Auditor:
         self._state = watch.standing.state
 
     @property
+    def follows(self) -> bool:
+        """Whether it matters to this cascade what audits find."""
+        return self.sampling is not None or self.watch.certificate is not None
+
+    @property
     def propensity(self) -> float:
         """With which probability a request that comes now is audited, if its draft is accepted."""
         if self.sampling is None or self._queue.full() or not self._has_room():
@@ -179,10 +185,10 @@ class Auditor:
             await self.fold()
 
     async def follow(self) -> None:
-        """Fold what all gateways find, until cancelled."""
+        """Fold what all gateways find, again and again, until cancelled."""
         while True:
-            await self.fold()
             await asyncio.sleep(FOLD_EVERY_S)
+            await self.fold()
 
     async def fold(self) -> None:
         """Take in what the ledger has and this gateway has not folded yet."""
@@ -190,6 +196,7 @@ class Auditor:
             while placed := await self._ledger.audits_since(self.cascade.name, self._place):
                 for one in placed:
                     self._learn(one)
+            self.watch.read()
         except StoreDown:
             log.warning("audits cannot be read", cascade=self.cascade.name)
         except Exception:  # neither may a mistake of ours end the tasks that this is done in
@@ -274,9 +281,14 @@ RESULTS: Mapping[bool | None, AuditResult] = {True: "agreed", False: "disagreed"
 
 @asynccontextmanager
 async def auditing(auditors: Iterable[Auditor], at_once: Mapping[str, int]) -> AsyncIterator[None]:
-    """The auditors are at work for as long as the block runs; those of a cascade with so many audits at once."""
-    tasks = [asyncio.create_task(work) for one in auditors for work in works_of(one, at_once[one.cascade.name])]
+    """The auditors are at work for as long as the block runs; those of a cascade with so many audits at once. The block
+    begins when they know what was found before, or, where that cannot be told soon, without."""
+    followers = [one for one in auditors if one.follows]
+    first = [asyncio.create_task(one.fold()) for one in followers]
+    tasks = [*first, *(asyncio.create_task(work) for one in followers for work in works_of(one, at_once))]
     try:
+        if first:
+            await asyncio.wait(first, timeout=FOLD_FIRST_S)
         yield
     finally:
         for task in tasks:
@@ -285,9 +297,8 @@ async def auditing(auditors: Iterable[Auditor], at_once: Mapping[str, int]) -> A
             await asyncio.wait(tasks, timeout=STOP_WITHIN_S)
 
 
-def works_of(auditor: Auditor, at_once: int) -> Iterator[Coroutine[None, None, None]]:
-    """What is to be done for a cascade, beside its requests."""
+def works_of(auditor: Auditor, at_once: Mapping[str, int]) -> Iterator[Coroutine[None, None, None]]:
+    """What is to be done for a cascade, beside its requests, until the end."""
     if auditor.sampling is not None:
-        yield from (auditor.work() for _ in range(at_once))
-    if auditor.sampling is not None or auditor.watch.certificate is not None:
-        yield auditor.follow()
+        yield from (auditor.work() for _ in range(at_once[auditor.cascade.name]))
+    yield auditor.follow()

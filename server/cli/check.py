@@ -52,6 +52,7 @@ def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> I
     if not settings.cascades:
         yield "no cascade: each tier answers to its name"
     yield f"store: {kept(settings.store, state)}"
+    yield from forgotten(settings, state)
 
 
 def kept(store: StoreSettings, state: Path | None) -> str:
@@ -61,6 +62,15 @@ def kept(store: StoreSettings, state: Path | None) -> str:
         return "nothing is kept"
     days = "for good" if store.keep_days is None else f"for {store.keep_days:g} days"
     return f"decisions {'and texts' if store.texts else 'without texts'}, {days}, in {home.folder}"
+
+
+def forgotten(settings: Settings, state: Path | None) -> Iterator[str]:
+    """What nobody remembers where nothing is kept."""
+    if home_of(settings.store, state) is not None:
+        return
+    for name, cascade in settings.cascades.items():
+        if promise(cascade) and cascade.audits.rate is not None and cascade.audits.spend_per_day is not None:
+            yield f"cascade {name}: an alarm is forgotten when the gateway ends, because nothing is kept"
 
 
 def price(tier: TierSettings) -> str:

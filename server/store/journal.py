@@ -10,9 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+import structlog
+
 from server.store.segment import SUFFIX, Chunk, Segment
 
 SEGMENT_BYTES = 4 * 2**20
+
+log = structlog.get_logger()
 
 
 class JournalFull(Exception):
@@ -30,6 +34,7 @@ class Journal:
         self._active = active
         self._closed: deque[Segment] = deque()
         self._others_bytes = 0
+        self._unreadable: set[Path] = set()
 
     @classmethod
     def opened(cls, folder: Path, *, max_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> Self:
@@ -62,9 +67,9 @@ class Journal:
         self._active.append(line)
 
     def adopt(self) -> int:
-        """Take over what ended processes left behind; how many files. Raises OSError."""
+        """Take over what ended processes left behind, but for what cannot be opened; how many files. Raises OSError."""
         ours = {segment.path for segment in (self._active, *self._closed)}
-        found = [segment for path in self._files() if path not in ours and (segment := Segment.left_behind(path))]
+        found = [segment for path in self._files() if path not in ours and (segment := self._left_behind(path))]
         for segment in found:
             if segment.left:
                 self._closed.appendleft(segment)
@@ -102,6 +107,15 @@ class Journal:
         else:
             self._active.remove()
 
+    def _left_behind(self, path: Path) -> Segment | None:
+        try:
+            return Segment.left_behind(path)
+        except OSError as unreadable:
+            if path not in self._unreadable:
+                log.error("a journal file cannot be read", path=str(path), cause=unreadable.strerror)
+            self._unreadable.add(path)
+            return None
+
     def _files(self) -> list[Path]:
         return segments_in(self.folder)
 
@@ -112,19 +126,19 @@ def segments_in(folder: Path) -> list[Path]:
 
 
 def size_of(path: Path) -> int:
-    """A file's bytes; none where it is gone."""
+    """A file's bytes; none where it is gone, or nobody may look."""
     try:
         return path.stat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
 def lines_with(words: Sequence[bytes], folder: Path) -> list[bytes]:
-    """The lines of a journal, of all processes, in which one of these words stands, each once. It reads files: not for
-    the event loop."""
+    """The lines of a journal, of all processes, in which one of these words stands, each once; of files that can be
+    read. Not for the event loop."""
     found: dict[bytes, None] = {}
     for path in segments_in(folder):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             data = path.read_bytes()
             found |= {line: None for word in words for line in lines_in(data, word)}
     return list(found)

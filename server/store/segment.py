@@ -63,6 +63,9 @@ class Segment:
                 return cls(path, descriptor)
         except (BlockingIOError, FileNotFoundError):
             pass
+        except OSError:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
         return None
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from fakes.trusting import certificate, trust
 
-from server.cli.check import run_check
+from server.cli.check import plan, run_check
+from server.settings.schema import Settings
 
 RIGHT = """\
 tiers:
@@ -60,6 +62,27 @@ def test_the_plan_says_what_moves_the_threshold_and_what_is_audited(
     assert run_check(file, {}) == 0
 
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("audits", "store", "forgets"),
+    [
+        ({"rate": 0.1, "spend_per_day": 1.0}, {"url": "none"}, True),
+        ({"rate": 0.1, "spend_per_day": 1.0}, {"folder": "kept"}, False),
+        ({}, {"url": "none"}, False),
+    ],
+)
+def test_the_plan_says_where_an_alarm_is_forgotten(
+    audits: Mapping[str, float], store: Mapping[str, str], forgets: bool
+) -> None:
+    tier = {"model": "scripted", "price": {"input": 1.0, "output": 1.0}, "urls": ["http://x"]}
+    judged = trust(certified=certificate(0.8, loss="disagreement"))
+    auto = {"tiers": ["small", "large"], "mode": "certified", "trust": judged, "audits": audits}
+    settings = Settings.model_validate({"tiers": {"small": tier, "large": tier}, "cascades": {"auto": auto},
+                                        "store": store})  # fmt: skip
+
+    said = "cascade auto: an alarm is forgotten when the gateway ends, because nothing is kept"
+    assert (said in plan(settings, [], None)) == forgets
 
 
 @pytest.mark.parametrize(

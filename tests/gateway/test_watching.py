@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from fakes.gateway import running_app
 from fakes.pools import metrics_of, probed
 from fakes.scripted import Script, ScriptedServer
+from fakes.stores import audit as an_audit_record
+from fakes.stores import store_of
 from fakes.trusting import trust
 from fakes.waiting import until
 from fastapi import FastAPI
@@ -33,6 +36,9 @@ CERTIFICATE = Certificate(
     loss="disagreement", grader="exact", epsilon=0.02, delta=0.1, threshold=0.5, questions=500, accepted=400, losses=3,
     split="0" * 64, certified_on=datetime.now(UTC).date(),
 )  # fmt: skip
+
+
+TRUST = trust(certified=CERTIFICATE)
 
 
 async def headers_of(cascade, **more: object):
@@ -120,7 +126,7 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(**fitted: object) -> AsyncIterator[Watched]:
+async def watched(folder: Path | None = None, **fitted: object) -> AsyncIterator[Watched]:
     """It audits every accepted draft, and serves what was certified of their disagreement with the large model's."""
     async with AsyncExitStack() as stack:
         small = await stack.enter_async_context(ScriptedServer(Script("yes", p=0.9)))
@@ -129,11 +135,12 @@ async def watched(**fitted: object) -> AsyncIterator[Watched]:
             name: {"model": "scripted", "price": PRICE, "urls": [server.url]}
             for name, server in (("small", small), ("large", large))
         }
-        judged = trust(certified=CERTIFICATE)
+        judged = TRUST
         kept = judged.model_copy(update={"fit": judged.fit.model_copy(update=fitted)})
         auto = {"tiers": ["small", "large"], "mode": "certified", "trust": kept,
                 "audits": {"rate": 1.0, "spend_per_day": 1.0}}  # fmt: skip
-        app = create_app(Settings.model_validate({"tiers": tiers, "cascades": {"auto": auto}}))
+        store = {} if folder is None else {"folder": folder}
+        app = create_app(Settings.model_validate({"tiers": tiers, "cascades": {"auto": auto}, "store": store}))
         url = await stack.enter_async_context(running_app(app))
         client = await stack.enter_async_context(openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none"))
         yield Watched(app, url, client, small, large)
@@ -174,6 +181,46 @@ async def test_what_a_laxer_threshold_accepted_tells_nothing_of_the_certificate(
         await until(lambda: cascade.auditor.watch.watched.alarm.audits == 1)
 
         assert (await card_of(cascade.url))["certificate"]["state"] == "certified"
+
+
+async def test_an_alarm_outlives_the_gateway(tmp_path: Path) -> None:
+    await filled(tmp_path, [True] * 5)
+
+    async with watched(tmp_path) as cascade:
+        headers = await headers_of(cascade)
+
+    assert (headers["x-smallfirst-tier"], headers["x-smallfirst-mode"], headers["x-smallfirst-reason"]) == (
+        "large", "exact", "alarmed")  # fmt: skip
+
+
+async def test_audits_that_raised_no_alarm_hold_up_nothing(tmp_path: Path) -> None:
+    await filled(tmp_path, [False] * 5)
+
+    async with watched(tmp_path) as cascade:
+        headers = await headers_of(cascade)
+
+    assert (headers["x-smallfirst-tier"], headers["x-smallfirst-mode"]) == ("small", "certified")
+
+
+async def test_while_nobody_knows_whether_there_was_an_alarm_the_final_tier_answers(tmp_path: Path) -> None:
+    (tmp_path / "smallfirst.db").write_bytes(b"no database at all" * 100)
+
+    async with watched(tmp_path) as cascade:
+        headers = await headers_of(cascade)
+
+        assert (headers["x-smallfirst-tier"], headers["x-smallfirst-mode"], headers["x-smallfirst-reason"]) == (
+            "large", "exact", "unread")  # fmt: skip
+        text = await metrics_of(cascade.url)
+        assert 'smallfirst_certificate_state{cascade="auto",state="unread"} 1.0' in text
+
+
+async def filled(folder: Path, losses: Sequence[bool]) -> None:
+    """A store with the audits of a gateway that has ended."""
+    store = store_of(folder)
+    for loss in losses:
+        kept = an_audit_record(loss=loss, artefact=TRUST.identity, propensity=1.0, exposure=1.0, grader="exact")
+        assert store.keeper.keep(kept)
+    await store.close()
 
 
 async def test_audits_that_agree_are_counted_and_raise_none() -> None:
@@ -265,10 +312,11 @@ async def test_an_audit_without_exposure_or_with_an_impossible_one_is_left_out()
 async def test_a_ledger_that_is_down_is_asked_again() -> None:
     book = Book([an_audit(1, loss=True)], is_down=True)
     auditor = await auditor_over(book)
+    auditor.watch.remembers()
 
     await auditor.fold()
-    assert auditor.watch.watched.alarm.audits == 0
+    assert (auditor.watch.watched.alarm.audits, auditor.watch.standing.state) == (0, "unread")
     book.is_down = False
     await auditor.fold()
 
-    assert auditor.watch.watched.alarm.audits == 1
+    assert (auditor.watch.watched.alarm.audits, auditor.watch.standing.state) == (1, "certified")

@@ -23,7 +23,7 @@ def standing(watched: Watched | None = None, *, days: float = 1, **more: object)
     return standing_of(certificate(), watched, DAY + timedelta(days=days), **more)
 
 
-def audited(*losses: bool, watched: Watched | None = None, days: float = 1) -> Watched:
+def audited(*losses: bool | None, watched: Watched | None = None, days: float = 1) -> Watched:
     """Audits of every draft, on one day."""
     watched = watched or watch_of(certificate())
     for loss in losses:
@@ -51,6 +51,33 @@ def test_enough_audits_without_an_alarm_keep_it_alive() -> None:
     assert standing(enough, days=54).state == "certified"
     assert standing(enough, days=56).state == "expired"
     assert standing(too_few, days=31).state == "expired"
+
+
+def test_audits_that_found_nothing_out_do_not() -> None:
+    undecided = audited(*[None] * 3 * round(ENOUGH / EPSILON), days=25)
+    at = (DAY + timedelta(days=25)).timestamp()
+    after_failures = watch_of(certificate()).after(Stretch(ENOUGH / EPSILON, 1.0, False), at)
+
+    assert standing(undecided, days=31).state == "expired"
+    assert standing(after_failures, days=31).state == "expired"
+
+
+def test_what_the_audits_of_few_drafts_come_to_does_not_depend_on_their_propensity() -> None:
+    watched = watch_of(certificate())
+    for _ in range(round(ENOUGH / EPSILON)):
+        watched = watched.after(Stretch(0.05, 0.02, False), (DAY + timedelta(days=25)).timestamp())
+
+    assert standing(watched, days=54).state == "certified"
+
+
+def test_a_clock_that_is_ahead_keeps_no_certificate_alive() -> None:
+    watch = Watch(certificate(), now=lambda: DAY + timedelta(days=31))
+    for _ in range(2 * round(ENOUGH / EPSILON)):
+        watch.audited(Stretch(1.0, 1.0, False), datetime(2096, 1, 1, tzinfo=UTC).timestamp())
+
+    assert watch.standing.state == "expired"
+    assert watch.watched is not None
+    assert watch.watched.alarm.exposure == 2 * round(ENOUGH / EPSILON)
 
 
 def test_audits_that_are_too_far_apart_do_not() -> None:
@@ -87,6 +114,19 @@ def test_what_changed_goes_before_everything_and_may_change_back() -> None:
     assert standing(alarmed, changed=("the tokenizer of small",)).state == "stale"
     assert standing(alarmed, changed=("the tokenizer of small",)).why == "the tokenizer of small"
     assert standing(alarmed).state == "alarmed"
+
+
+def test_what_audits_found_must_be_read_where_they_can_tell_of_the_loss() -> None:
+    watches = {
+        loss: Watch(certificate(loss), now=lambda: DAY + timedelta(days=1)) for loss in ("disagreement", "regret")
+    }
+    for watch in watches.values():
+        watch.remembers()
+
+    assert {loss: watch.standing.fallback for loss, watch in watches.items()} == {
+        "disagreement": "unread", "regret": None}  # fmt: skip
+    watches["disagreement"].read()
+    assert watches["disagreement"].standing.is_valid
 
 
 def test_drift_warns() -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from server.store.journal import Journal, JournalFull, lines_with
 from server.store.segment import SUFFIX, Segment
@@ -176,6 +177,19 @@ def test_a_word_is_found_in_everybodys_lines(tmp_path: Path) -> None:
 
     assert sorted(lines_with([b'"a"', b'"id"'], tmp_path)) == [b'{"about":"a","or":"a"}', b'{"id":"a"}', b'{"id":"b"}']
     assert lines_with([b'"c"'], tmp_path) == []
+
+
+def test_a_file_that_cannot_be_opened_is_told_once_and_holds_up_nothing(tmp_path: Path) -> None:
+    (tmp_path / f"1-x{SUFFIX}").mkdir()
+    (tmp_path / f"1-y{SUFFIX}").write_bytes(b'{"id":"a"}\n')
+    journal = Journal.opened(tmp_path, max_bytes=10_000)
+
+    with capture_logs() as logs:
+        assert [journal.adopt(), journal.adopt()] == [1, 0]
+
+    assert [one["cause"] for one in logs] == ["Is a directory"]
+    assert lines_with([b'"a"'], tmp_path) == [b'{"id":"a"}']
+    assert drained(journal) == [b'{"id":"a"}']
 
 
 def test_nobody_else_can_read_the_files(tmp_path: Path) -> None:

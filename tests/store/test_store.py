@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from server.store.database import Database
 from server.store.keeper import running
 from server.store.records import Evidence, Feedback, Step, StoreDown, Texts, new_id
+from server.store.segment import SUFFIX
 from server.store.tables import METADATA
 
 WHOLE = decision(
@@ -80,6 +81,20 @@ async def test_lines_that_are_no_records_hold_up_nothing(tmp_path: Path) -> None
 
     assert count(tmp_path) == 1
     assert store.dropped("torn") == len(odd)
+
+
+async def test_a_journal_file_that_cannot_be_opened_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "journal" / f"0-x{SUFFIX}").mkdir(parents=True)
+    one = decision()
+
+    async with running_store(tmp_path) as store:
+        assert store.keeper.keep(one)
+        await until(lambda: count(tmp_path) == 1)
+        found = await store.keeper.find(one.id)
+
+        assert found is not None
+        assert await store.keeper.find("unknown") is None
+        assert store.failures == 0
 
 
 async def test_a_record_of_a_later_version_is_kept_as_far_as_it_is_known(tmp_path: Path) -> None:
