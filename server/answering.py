@@ -192,10 +192,18 @@ class Answer(Response):
         return Ending(
             order.asked.prompt.request_id, order.asked.writer.id, order.door.path, time.time() - ended_s,
             status=self._ended_with, seconds=ended_s, first_byte_s=self._first_byte_s,
-            task=order.asked.controls.task or order.cascade.task,
+            task=self._task,
             propensity=None if ticket is None else ticket.propensity,
             artefact=None if trusted is None else trusted.identity,
         )  # fmt: skip
+
+    @property
+    def _task(self) -> str | None:
+        """The kind of request; a name that only the client knows is a text."""
+        cascade = self._order.cascade
+        task = self._order.asked.controls.task or cascade.task
+        known = [cascade.task, *(() if cascade.trusted is None else cascade.trusted.trust.clusters)]
+        return task if task in known or (self._keeping is not None and self._keeping.rules.texts) else None
 
     @property
     def _ended_with(self) -> int:

@@ -14,6 +14,7 @@ from fakes.live import BETTER, DOUBTS, LARGE, LIVE, TRUST
 from fakes.pools import probed
 from fakes.scripted import Script
 from fakes.stores import count, everything_in, rows, until
+from fakes.trusting import fit, trust
 
 SECRET = "the goose lays at midnight"
 ASK = {"model": "auto", "messages": [{"role": "user", "content": SECRET}]}
@@ -103,6 +104,22 @@ async def test_texts_are_kept_where_the_operator_wants_them(gateway, stream: boo
     assert decision["evidence"][0]["texts"] == ["the", " fox", " jumps"]
     assert decision["texts"] == {"request": body, "answer": "a different answer", "drafts": {"small": "the fox jumps"}}
     assert SECRET.encode() in everything_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"), [(False, ["sums", "poems", None, "sums"]), (True, ["sums", "poems", SECRET, "sums"])]
+)
+async def test_a_task_that_the_operator_does_not_know_is_a_text(
+    gateway, texts: bool, kept: list[str | None], tmp_path: Path
+) -> None:
+    judged = trust(clusters={"poems": fit()})
+    cascade = await keeping(gateway, tmp_path, small=Script("yes"), large=Script("no"), texts=texts, trust=judged,
+                            task="sums", threshold=None)  # fmt: skip
+
+    said = [{"task": "sums"}, {"task": "poems"}, {"task": SECRET}, {}]
+    decisions = [await told(cascade.url, await ask(cascade.url, {**ASK, "smallfirst": one})) for one in said]
+
+    assert [one["task"] for one in decisions] == kept
 
 
 async def test_the_first_tokens_of_a_long_draft_are_enough(gateway, tmp_path: Path) -> None:
