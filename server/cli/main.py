@@ -160,6 +160,20 @@ def demo_questions(
         typer.echo(line)
 
 
+@app.command("prompts")
+def stored_prompts(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store's folder, or sqlite:///….")],
+    cascade: Annotated[str | None, typer.Option(help="Of this cascade alone.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="So many, drawn at random.")] = None,
+    judged_only: Annotated[bool, typer.Option("--judged-only", help="Those with feedback alone.")] = False,
+    seed: Annotated[int, typer.Option(help="Draws the sample.")] = 1,
+) -> None:
+    """Print requests of the decision log, where texts are kept, as prompts for `smallfirst record`."""
+    from server.cli.prompts import run_prompts
+
+    raise typer.Exit(run_prompts(store, cascade=cascade, sample=sample, judged_only=judged_only, seed=seed))
+
+
 @app.command()
 def record(
     prompts: Annotated[Path, typer.Argument(metavar="PROMPTS", help="JSONL, see docs/recorded.md.")],
