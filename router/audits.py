@@ -128,11 +128,16 @@ class Tally(Generic[Kept]):
             first = self._entries.popleft()
             if first.kept is not None:
                 out.append((first.kept, first.exposure))
-            elif self._entries:
-                self._entries[0].exposure += first.exposure
             else:
-                self._exposure += first.exposure
+                self.returned(first.exposure)
         return out
+
+    def returned(self, exposure: float) -> None:
+        """Nothing came of an audit with this exposure: the next one has it too."""
+        if self._entries:
+            self._entries[0].exposure += exposure
+        else:
+            self._exposure += exposure
 
 
 def can_be_audited(prompt: Prompt) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
@@ -32,6 +32,8 @@ WITHIN_S = 120.0
 FOLD_EVERY_S = 5.0
 FOLD_FIRST_S = 1.5  # what a start may wait for it
 STOP_WITHIN_S = 2.0
+
+Nothing = Literal["failed", "dropped"]
 
 log = structlog.get_logger()
 
@@ -170,18 +172,18 @@ class Auditor:
         try:
             self._queue.put_nowait(job)
         except asyncio.QueueFull:
-            self._over(job, "dropped", None)
+            self._over(job, "dropped")
 
     async def work(self) -> None:
         """Audit what is drawn, one after the other, until cancelled."""
         while True:
             job = await self._queue.get()
             try:
-                result, audit = await self._found(job)
+                found = await self._found(job)
             except Exception:  # the top of its task, and a grader may be anybody's
                 log.exception("audit failed", cascade=self.cascade.name)
-                result, audit = "failed", None
-            self._over(job, result, audit)
+                found = "failed"
+            self._over(job, found)
             await self.fold()
 
     async def follow(self) -> None:
@@ -203,10 +205,10 @@ class Auditor:
             log.exception("folding audits failed", cascade=self.cascade.name)
         self._tell()
 
-    async def _found(self, job: Job) -> tuple[AuditResult, Audit | None]:
+    async def _found(self, job: Job) -> Audit | Nothing:
         """What the final tier says to it, and what that comes to."""
         if not self._has_room():
-            return "dropped", None
+            return "dropped"
         final, spent = self.cascade.final, list[float]()
 
         def observe(event: Event) -> None:
@@ -219,31 +221,42 @@ class Auditor:
             async with asyncio.timeout(WITHIN_S):
                 parts = await whole(final, to_audit(job.prompt), observe)
         except (ModelError, TimeoutError):
-            return "failed", None
+            return "failed"
         deltas = [part for part in parts if isinstance(part, Delta)]
         right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(deltas)))
         self.cascade.ratio.learn_audited(drafted=job.tokens, written=length_of(deltas))
-        audit = Audit(
+        return Audit(
             id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
             final=final.name, propensity=job.propensity, loss=None if right is None else not right,
             grader=self.comparing.grader, confidence=job.confidence, cost=sum(spent), artefact=job.artefact,
             draft_tokens=job.tokens, final_tokens=length_of(deltas),
         )  # fmt: skip
-        return RESULTS[right], audit
 
     def _pay(self, cost: float) -> None:
         self._counting.audit_cost(self.cascade.name, self.cascade.final.name, cost)
         if self.sampling is not None:
             self.sampling.paid(cost, self._now_s())
 
-    def _over(self, job: Job, result: AuditResult, audit: Audit | None) -> None:
-        """Count it, and keep what can now be kept, in the order of the requests."""
+    def _over(self, job: Job, found: Audit | Nothing) -> None:
+        """Keep what can now be kept, in the order of the requests, and count it."""
         if self.sampling is not None:
             self.sampling.ended()
-        self._counting.audited(self.cascade.name, result)
-        for kept, exposure in self._tally.ended(job.entry, audit):
-            self._own.add(kept.id)
-            self._ledger.keep(replace(kept, exposure=exposure))
+        audit = found if isinstance(found, Audit) else None
+        if not isinstance(found, Audit):
+            self._counting.audited(self.cascade.name, found)
+        lost = 0.0
+        for one, exposure in self._tally.ended(job.entry, audit):
+            is_kept = self._keep(replace(one, exposure=exposure + lost))
+            lost = 0.0 if is_kept else exposure + lost
+        self._tally.returned(lost)
+
+    def _keep(self, audit: Audit) -> bool:
+        """Whether the ledger takes it; where it cannot, nothing was found out."""
+        is_kept = self._ledger.keep(audit)
+        if is_kept:
+            self._own.add(audit.id)
+        self._counting.audited(self.cascade.name, result_of(audit) if is_kept else "failed")
+        return is_kept
 
     def _learn(self, placed: Placed) -> None:
         if placed.place <= self._place:  # another task has folded it meanwhile
@@ -276,7 +289,11 @@ def text_of(draft: Draft) -> str:
     return "\n".join(map(said_in, draft.choices))
 
 
-RESULTS: Mapping[bool | None, AuditResult] = {True: "agreed", False: "disagreed", None: "undecided"}
+def result_of(audit: Audit) -> AuditResult:
+    """What it came to."""
+    if audit.loss is None:
+        return "undecided"
+    return "disagreed" if audit.loss else "agreed"
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from router.scorers import SCORERS
 from router.watch import Watch
 from server.auditing import QUEUED, Auditor, Comparing, auditing
 from server.store.memory import MemoryLedger
+from server.store.records import Record
 
 
 @dataclass
@@ -53,6 +54,20 @@ class Counts:
 
 
 @dataclass
+class FullLedger(MemoryLedger):
+    """Has no room for some of what it is given."""
+
+    refused: int
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def keep(self, record: Record) -> bool:
+        self.refused -= 1
+        return self.refused < 0 and super().keep(record)
+
+
+@dataclass
 class Stage:
     """An auditor of a cascade that accepts every draft, and what it is seen to do."""
 
@@ -71,8 +86,13 @@ class Stage:
         ticket.over(outcome, "decision")
 
 
-def stage(grade: Callable[[str, str], bool | None], *, has_room: Callable[[], bool] = lambda: True) -> Stage:
-    small, final, counts, ledger = Says("yes"), Says("yes"), Counts(), MemoryLedger()
+def stage(
+    grade: Callable[[str, str], bool | None],
+    *,
+    has_room: Callable[[], bool] = lambda: True,
+    ledger: MemoryLedger | None = None,
+) -> Stage:
+    small, final, counts, ledger = Says("yes"), Says("yes"), Counts(), ledger or MemoryLedger()
     small.may.set()
     tiers = (Tier("small", small, Price(1, 1)), Tier("large", final, Price(0, 0)))
     policy = Policy("threshold", SCORERS["mean-logprob"], 0.5, (), "accept")
@@ -157,3 +177,31 @@ async def test_audits_are_kept_in_the_order_of_their_requests() -> None:
 
     placed = await one.ledger.audits_since("auto", 0)
     assert [one.audit.exposure for one in placed] == [3.0, 1.0, 1.0]
+
+
+async def test_what_cannot_be_kept_was_not_found_out_and_its_requests_are_not_forgotten() -> None:
+    one = stage(lambda _text, _reference: False, ledger=FullLedger(2))
+
+    async with auditing([one.auditor], {"auto": 3}):
+        for _ in range(3):
+            await one.ask()
+        one.final.may.set()
+        await until(lambda: one.counts.results == ["failed", "failed", "disagreed"])
+
+    (placed,) = await one.ledger.audits_since("auto", 0)
+    assert placed.audit.exposure == 5.0
+    assert not one.auditor._own, "what nobody will read is not waited for"
+
+
+async def test_requests_whose_last_audit_cannot_be_kept_are_counted_with_the_next() -> None:
+    one = stage(lambda _text, _reference: False, ledger=FullLedger(1))
+    one.final.may.set()
+
+    async with auditing([one.auditor], {"auto": 1}):
+        await one.ask()
+        await until(lambda: one.counts.results == ["failed"])
+        await one.ask()
+        await until(lambda: one.counts.results == ["failed", "disagreed"])
+
+    (placed,) = await one.ledger.audits_since("auto", 0)
+    assert placed.audit.exposure == 4.0
