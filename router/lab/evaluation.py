@@ -257,9 +257,10 @@ def thinned(curve: Curve) -> Curve:
 
 
 def keeping(curve: Curve, outcomes: Outcomes, mixture: Mixture, wanted: Wanted) -> Operating | None:
-    """The fewest escalations that keep the quality; None where none do."""
+    """The fewest escalations that keep the quality, of thresholds that a draft without confidence does not pass; None
+    where none do."""
     try:
-        point = cheapest(curve, wanted.quality_kept * float(outcomes.final_right.mean()))
+        point = cheapest(curve, wanted.quality_kept * mixture.final_right, least=0.0)
     except Undefined:
         return None
     return operating(point, outcomes, mixture, wanted)

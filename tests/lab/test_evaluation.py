@@ -138,6 +138,17 @@ def test_scorers_that_read_alternatives_are_left_out_where_there_are_none() -> N
     }  # fmt: skip
 
 
+def test_a_draft_without_confidence_is_accepted_at_no_threshold() -> None:
+    questions = [question(str(place), small=True, large=True, confidence=0.5) for place in range(9)]
+
+    (one,) = evaluation_of([*questions, question("bare", small=True, large=True)], wanted=Wanted(draws=100)).policies
+
+    assert one.scored == 0.9
+    assert one.keeping is not None
+    assert one.keeping.point.threshold == 0.5
+    assert one.keeping.point.escalated == 0.1
+
+
 def test_an_artefact_judges_as_it_would_in_production() -> None:
     questions = recorded(300)
 
