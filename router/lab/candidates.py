@@ -2,7 +2,7 @@
 with a helper, and by an artefact. Each is one policy of an evaluation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from router.lab.measures import Floats
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.selection import Roles
 from router.scorers import SCORERS, ConfidenceOf, Evidence, Scorer
+from router.skipping import asked_in
 from router.text_features import text_features
 from router.trust import Fit, Trust
 
@@ -26,12 +27,13 @@ CHECKS: tuple[CheckReason, ...] = ("empty", "malformed", "cut", "refused", "loop
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A policy: a confidence (n,) in each draft, -1 where it escalates whatever the threshold; what that is the
-    probability of; the threshold that it came with; whether it asks the helper, or decides before there is a draft."""
+    probability of; the thresholds that it came with, by what they are for; whether it asks the helper, or decides
+    before there is a draft."""
 
     name: str
     confidence: Floats
     confidence_of: ConfidenceOf = "uncalibrated"
-    threshold: float | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     asks_helper: bool = False
     before_generation: bool = False
 
@@ -85,9 +87,23 @@ def confidences(evidence: Sequence[Evidence | None], scorer: Scorer) -> Floats:
     return np.array([NEVER if one is None else scorer.confidence(scorer.score(one)) for one in evidence])
 
 
-def artefact_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Candidate:
-    """How the artefact judges each draft, by the fit for its task; its opinions are the features that a recorded file
-    has. Raises BadRecord where it reads what the file does not have."""
+def artefact_candidates(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Iterator[Candidate]:
+    """How the artefact judges each draft; and each prompt, where it can. Raises BadRecord where it reads what the file
+    does not have."""
+    yield judging_candidate(questions, roles, trust)
+    if trust.skip is not None:
+        confidence = np.array([trust.skip.confidence(prompt_of(one)) for one in questions])
+        yield Candidate("artefact, before generation", confidence, before_generation=True)
+
+
+def prompt_of(question: Recorded) -> str:
+    """What the user said, as the gateway reads it before there is a draft."""
+    return question.prompt or "" if question.request is None else asked_in(question.request)
+
+
+def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Candidate:
+    """Each draft judged by the fit for its task; its opinions are the features that a recorded file has. Raises
+    BadRecord."""
     by_task = {task: fit.judging for task, fit in trust.clusters.items()}
     fits = [trust.fit, *trust.clusters.values()]
     evidence = evidence_in(questions, roles, trust.checks)
@@ -98,14 +114,17 @@ def artefact_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust
             for one, seen, opinions in zip(questions, evidence, signals, strict=True)
         ]
     )
-    return Candidate("artefact", judged, trust.fit.confidence_of, threshold=threshold_of(fits),
+    return Candidate("artefact", judged, trust.fit.confidence_of, thresholds_of(fits),
                      asks_helper=any("agreement" in fit.judging.opinions for fit in fits))  # fmt: skip
 
 
-def threshold_of(fits: Sequence[Fit]) -> float | None:
-    """The one that all of them share."""
-    thresholds = {fit.threshold for fit in fits}
-    return thresholds.pop() if len(thresholds) == 1 else None
+def thresholds_of(fits: Sequence[Fit]) -> Mapping[str, float]:
+    """Those that are one for all kinds of request."""
+    found: Mapping[str, set[float | None]] = {
+        "at its own threshold": {fit.threshold for fit in fits},
+        "at its certified threshold": {fit.certificate.threshold if fit.certificate else None for fit in fits},
+    }
+    return {name: one for name, several in found.items() for one in several if one is not None and len(several) == 1}
 
 
 def judged_by(scorer: Scorer, evidence: Evidence | None, opinions: Mapping[str, float]) -> float:

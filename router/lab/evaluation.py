@@ -85,7 +85,8 @@ class Evaluated:
     """One policy. `scored` is the share of drafts that have a confidence; `measures` with their intervals, and the
     `differences` from the baseline's, paired; the calibration error, and the one that a perfectly calibrated confidence
     would show on so many questions by chance; the point that keeps the quality that was asked for with the fewest
-    escalations, None where none does, and the one at its own threshold; a cost is a share of the final tier's alone."""
+    escalations, None where none does, and its `own`, at the thresholds that it came with; a cost is a share of the
+    final tier's alone. Of a curve with very many thresholds, some."""
 
     name: str
     confidence_of: ConfidenceOf
@@ -96,7 +97,7 @@ class Evaluated:
     ece: float
     ece_by_chance: float
     keeping: Operating | None
-    own: Operating | None
+    own: Mapping[str, Operating]
     curve: Curve
     reliability: Reliability
 
@@ -234,8 +235,10 @@ def evaluated_one(
         ece=error,
         ece_by_chance=by_chance,
         keeping=keeping(curve, outcomes, mixture, wanted),
-        own=None if candidate.threshold is None
-        else operating(point_of(curve, candidate.threshold), outcomes, mixture, wanted),
+        own={
+            name: operating(point_of(curve, threshold), outcomes, mixture, wanted)
+            for name, threshold in candidate.thresholds.items()
+        },
         curve=thinned(curve),
         reliability=reliability,
     )  # fmt: skip
@@ -254,9 +257,10 @@ def thinned(curve: Curve) -> Curve:
 
 
 def keeping(curve: Curve, outcomes: Outcomes, mixture: Mixture, wanted: Wanted) -> Operating | None:
-    """The fewest escalations that keep the quality; None where none do."""
+    """The fewest escalations that keep the quality, of thresholds that a draft without confidence does not pass; None
+    where none do."""
     try:
-        point = cheapest(curve, wanted.quality_kept * float(outcomes.final_right.mean()))
+        point = cheapest(curve, wanted.quality_kept * mixture.final_right, least=0.0)
     except Undefined:
         return None
     return operating(point, outcomes, mixture, wanted)

@@ -228,9 +228,10 @@ def point_of(curve: Curve, threshold: float) -> Point:
     return point_at(curve, int(np.searchsorted(curve.thresholds, threshold, side="left")))
 
 
-def cheapest(curve: Curve, quality: float) -> Point:
-    """The point with the fewest escalations that has this quality; Undefined where none has it."""
-    good = np.flatnonzero(curve.quality >= quality - 1e-12)
+def cheapest(curve: Curve, quality: float, *, least: float = -np.inf) -> Point:
+    """The point with the fewest escalations that has this quality, at a threshold of `least` or above; Undefined where
+    none has it."""
+    good = np.flatnonzero((curve.quality >= quality - 1e-12) & (curve.thresholds >= least))
     if not good.size:
         raise Undefined("no threshold has this quality")
     return point_at(curve, int(good[0]))

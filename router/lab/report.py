@@ -42,7 +42,7 @@ def page(evaluation: Evaluation, read: Read) -> str:
         headlines=headlines(evaluation),
         measures=MEASURES,
         bins=BINS,
-        has_own=any(one.own is not None for one in evaluation.policies),
+        has_own=any(one.own for one in evaluation.policies),
         areas=areas(evaluation),
         cost_quality=cost_quality(evaluation),
         recovered_gap=recovered_gap(evaluation),
@@ -111,10 +111,9 @@ def threshold(value: float) -> str:
 
 
 def points(one: Evaluated) -> Iterator[tuple[str, Operating | None]]:
-    """The rows of a policy, and what the second one is."""
+    """The rows of a policy, and what those after the first are."""
     yield "", one.keeping
-    if one.own is not None:
-        yield "at its own threshold", one.own
+    yield from one.own.items()
 
 
 def headlines(evaluation: Evaluation) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from router.lab.candidates import Candidate, artefact_candidate, recorded_candidates
+from router.lab.candidates import Candidate, artefact_candidates, recorded_candidates
 from router.lab.costs import CannotCost, Price, costs_of, price_of
 from router.lab.evaluation import Evaluation, MeasureName, Wanted, evaluate, right_of
 from router.lab.fitted_candidates import NothingToFit, fitted_candidates
@@ -104,7 +104,7 @@ def candidates_of(
     """Every policy that the questions allow. Raises BadRecord or NothingToFit."""
     found = list(recorded_candidates(questions, roles))
     if trust is not None:
-        found.append(artefact_candidate(questions, roles, trust))
+        found += artefact_candidates(questions, roles, trust)
     if fits:
         found += fitted_candidates(questions, roles, right_of(questions, roles.draft), right_of(questions, roles.final))
     return found
@@ -119,6 +119,8 @@ def notes_of(files: Files, trust: Trust | None, evaluation: Evaluation) -> Itera
             digest = file_digest(content, "sha256").hexdigest()
         if digest == trust.recorded:
             yield f"The artefact was tuned on {file.name} itself: its figures are better here than they will be."
+    if trust.verdict is not None:
+        yield "The artefact's verdict is not asked here: in its band, the threshold decides."
     models = tuple(tier.models for tier in evaluation.tiers[:2])
     if models != tuple((tier.model,) for tier in (trust.tiers[0], trust.tiers[-1])):
         yield (

@@ -38,7 +38,7 @@ async def test_a_recorded_file_becomes_a_table_a_page_and_json(tmp_path: Path) -
     assert said["kind"] == "smallfirst-evaluation-1"
     policies = {one["name"]: one for one in said["evaluation"]["policies"]}
     assert policies["min-logprob"]["measures"]["apgr"]["low"] > 0.5
-    assert policies["artefact"]["own"]["point"]["threshold"] >= 0.8
+    assert policies["artefact"]["own"]["at its own threshold"]["point"]["threshold"] >= 0.8
     assert policies["artefact"]["differences"].keys() == policies["min-logprob"]["measures"].keys()
 
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes.recordings import recorded
-from fakes.trusting import fit, trust
+from fakes.trusting import certificate, fit, trust
 
-from router.lab.candidates import Candidate, artefact_candidate, recorded_candidates
+from router.lab.candidates import Candidate, artefact_candidates, judging_candidate, recorded_candidates
 from router.lab.costs import costs_of
 from router.lab.evaluation import Evaluated, Evaluation, Wanted, evaluate, right_of
 from router.lab.fitted_candidates import NothingToFit, fitted_candidates
 from router.lab.outcomes import BadRecord, Recorded
 from router.lab.report import Read, as_json, headlines, page
 from router.lab.selection import CannotEvaluate, Roles, usable
+from router.skipping import PromptGain
 
 PAIR = Roles("small", "large")
 HELPED = Roles("small", "large", "helper")
@@ -137,16 +138,29 @@ def test_scorers_that_read_alternatives_are_left_out_where_there_are_none() -> N
     }  # fmt: skip
 
 
+def test_a_draft_without_confidence_is_accepted_at_no_threshold() -> None:
+    questions = [question(str(place), small=True, large=True, confidence=0.5) for place in range(9)]
+
+    (one,) = evaluation_of([*questions, question("bare", small=True, large=True)], wanted=Wanted(draws=100)).policies
+
+    assert one.scored == 0.9
+    assert one.keeping is not None
+    assert one.keeping.point.threshold == 0.5
+    assert one.keeping.point.escalated == 0.1
+
+
 def test_an_artefact_judges_as_it_would_in_production() -> None:
     questions = recorded(300)
 
-    judged = artefact_candidate(questions, PAIR, trust(threshold=0.7))
+    judged = judging_candidate(questions, PAIR, trust(threshold=0.7, certified=certificate(0.9)))
 
     plain = {one.name: one for one in recorded_candidates(questions, PAIR)}["min-logprob"]
     evaluated = by_name(evaluation_of(questions, plain, judged))["artefact"]
     assert judged.confidence == pytest.approx(plain.confidence)
-    assert evaluated.own is not None
-    assert evaluated.own.point.escalated == pytest.approx((plain.confidence < 0.7).mean())
+    assert {name: own.point.escalated for name, own in evaluated.own.items()} == pytest.approx(
+        {"at its own threshold": (plain.confidence < 0.7).mean(),
+         "at its certified threshold": (plain.confidence < 0.9).mean()}
+    )  # fmt: skip
     assert evaluated.differences["apgr"].estimate == pytest.approx(0.0)
 
 
@@ -154,7 +168,7 @@ def test_an_artefact_that_asks_what_was_not_recorded_is_refused() -> None:
     asking = {"kind": "logistic", "names": ("verdict-of-an-oracle",), "weights": (1.0,), "intercept": 0.0}
 
     with pytest.raises(BadRecord, match="the artefact reads 'verdict-of-an-oracle'"):
-        artefact_candidate(recorded(3), PAIR, trust(fit={**fit(), "scorer": asking}))
+        judging_candidate(recorded(3), PAIR, trust(fit={**fit(), "scorer": asking}))
 
 
 def test_an_artefact_may_read_texts_and_agreement() -> None:
@@ -163,10 +177,28 @@ def test_an_artefact_may_read_texts_and_agreement() -> None:
         one.model_copy(update={"outputs": {**one.outputs, "helper": one.outputs["large"]}}) for one in recorded(5)
     ]
 
-    judged = artefact_candidate(questions, HELPED, trust(fit={**fit(), "scorer": reading}))
+    judged = judging_candidate(questions, HELPED, trust(fit={**fit(), "scorer": reading}))
 
     assert judged.asks_helper
     assert judged.confidence == pytest.approx(1 / (1 + math.exp(math.log(2) - 0.5)))
+
+
+def test_an_artefact_that_skips_is_compared_before_generation_too() -> None:
+    questions = recorded(20)
+    skip = {"intercept": 0.2, "unit": 0.1, "weights": (1, -1)}
+
+    _, skipping = artefact_candidates(questions, PAIR, trust(skip=skip))
+
+    assert skipping.before_generation
+    assert skipping.confidence.tolist() == [
+        PromptGain.model_validate(skip).confidence(f"question {place}") for place in range(20)
+    ]
+
+
+def test_thresholds_that_differ_by_task_are_not_told_as_one() -> None:
+    parts = {"a": fit(threshold=0.4), "b": fit(threshold=0.6)}
+
+    assert judging_candidate(recorded(3), PAIR, trust(clusters=parts)).thresholds == {}
 
 
 def test_what_is_fitted_is_not_fitted_on_what_it_judges() -> None:
@@ -305,7 +337,7 @@ def test_the_report_is_one_whole_page_that_fetches_nothing() -> None:
     fitted = fitted_candidates(questions, PAIR, right_of(questions, "small"), right_of(questions, "large"))
     compared = [
         *recorded_candidates(questions, PAIR),
-        artefact_candidate(questions, PAIR, trust(threshold=0.7)),
+        *artefact_candidates(questions, PAIR, trust(threshold=0.7)),
         *fitted,
     ]
 
