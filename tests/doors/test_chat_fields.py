@@ -12,7 +12,7 @@ from server.doors.chat import ChatRequest
 PAGE = Path(__file__).parents[2] / "docs" / "fields" / "chat-completions.md"
 LISTS = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 PUBLISHED = {*completion_create_params.CompletionCreateParamsBase.__annotations__, "stream"}
-OF_VLLM = {"return_token_ids", "top_k", "prompt_logprobs", "logprob_token_ids"}
+OF_VLLM = {"return_token_ids", "top_k", "prompt_logprobs", "logprob_token_ids", "return_tokens_as_token_ids"}
 
 
 def listed(title: str) -> set[str]:
