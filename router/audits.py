@@ -21,10 +21,11 @@ Kept = TypeVar("Kept")
 @dataclass(frozen=True, slots=True)
 class AuditRules:
     """`rate`, in (0, 1], is the share of accepted drafts that are audited, `spend_per_day` what their calls may cost in
-    a day (UTC), in the currency of the prices."""
+    a day (UTC), in the currency of the prices, and `are_free` says that they cost nothing."""
 
     rate: float
     spend_per_day: float
+    are_free: bool = False
 
 
 class Sampling:
@@ -50,10 +51,11 @@ class Sampling:
         """The probability with which a request that comes now is audited, if its draft is accepted: fixed before
         anything is known of it. `times`: how many times the rate it is to be, up to 1. 0 where the day's money, less
         what the audits under way will likely cost, does not suffice for one more; before it is known what one costs,
-        one at a time is enough."""
+        one at a time is enough, unless they are free."""
         self._turn()
         left = self.rules.spend_per_day - self._spent - self._running * self._typical
-        if left <= 0 or left < self._typical or (not self._paid and self._running):
+        is_known = self._paid or self.rules.are_free
+        if left <= 0 or left < self._typical or (self._running and not is_known):
             return 0.0
         return min(1.0, self.rules.rate * times)
 

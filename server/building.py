@@ -89,16 +89,22 @@ def auditor_of(
     """Who audits a cascade."""
     cascade = served.cascades[name]
     final = served.pools[cascade.final.name]
-    rules = None if audits.rate is None or audits.spend_per_day is None else (audits.rate, audits.spend_per_day)
     return Auditor(
         cascade,
         served.watches[name],
-        sampling=None if rules is None else Sampling(AuditRules(*rules), draw=draw),
+        sampling=sampling_of(audits, cascade.final.price, draw),
         comparing=comparing_by(audits.grader),
         has_room=lambda: final.pressure == 0,
         ledger=ledger,
         counting=counting,
     )
+
+
+def sampling_of(audits: AuditSettings, price: Price, draw: Random) -> Sampling | None:
+    """Who draws what is audited at the final tier's price; nobody where audits are off."""
+    if audits.rate is None or audits.spend_per_day is None:
+        return None
+    return Sampling(AuditRules(audits.rate, audits.spend_per_day, price == Price(0, 0)), draw=draw)
 
 
 def comparing_by(name: str) -> Comparing:

@@ -1,7 +1,7 @@
 """A decision as a page in a terminal."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -35,6 +35,14 @@ WHY = {
     "bad-reply": "its reply was broken",
     "capability": "it cannot take such a request",
     "misconfigured": "its server does not know our key or model",
+}
+FALLEN_BACK: Mapping[str, str] = {
+    "uncertified": "nothing is certified",
+    "unknown-task": "nothing is certified for such a task",
+    "expired": "the certificate is too old",
+    "stale": "something is not as it was certified",
+    "alarmed": "audits show more losses than were certified",
+    "unread": "what audits have found could not be read",
 }
 
 
@@ -74,7 +82,7 @@ def sentence(decision: Decision) -> str:
     if len(decision.tiers) == 1:
         return f"{decision.tier} answered: it was asked by its name."
     if decision.mode == "exact":
-        return f"{decision.tier} answered: mode exact."
+        return f"{decision.tier} answered: {exactly(decision)}."
     if not decision.escalated:
         return f"{decision.tier} answered: {kept(decision)}."
     why = f"{WHY.get(decision.reason, decision.reason)}{by(decision)}"
@@ -82,6 +90,12 @@ def sentence(decision: Decision) -> str:
     if not before:
         return f"{decision.tier} answered: of the tier before it was known that {why}."
     return f"{decision.tier} answered: {before[-1]} was asked first, and {why}."
+
+
+def exactly(decision: Decision) -> str:
+    """Why nothing was judged: that was wanted, or a promise could not be kept."""
+    why = FALLEN_BACK.get(decision.reason)
+    return "mode exact" if why is None else f"mode exact, because {why} ({decision.reason})"
 
 
 def kept(decision: Decision) -> str:

@@ -3,12 +3,15 @@
 import asyncio
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from cli.test_commands import run
 from fakes.scripted import Script
 from fakes.stores import audit, decision, store_of
 
+from router.events import Fallback
+from server.cli.decision_page import sentence
 from server.store.records import Feedback, Step, new_id
 
 ASK = [{"role": "user", "content": "is it?"}]
@@ -149,6 +152,14 @@ async def test_every_kind_of_ending_has_its_sentence(tmp_path: Path) -> None:
     for sentence, (code, out, _) in zip(endings, told, strict=True):
         assert code == 0
         assert sentence in flat(out)
+
+
+@pytest.mark.parametrize("reason", get_args(Fallback))
+def test_a_promise_that_could_not_be_kept_is_told_with_its_reason(reason: str) -> None:
+    said = sentence(decision(mode="exact", tier="large", reason=reason))
+
+    assert said.startswith("large answered: mode exact, because ")
+    assert said.endswith(f" ({reason}).")
 
 
 async def filled(folder: Path, *records) -> None:

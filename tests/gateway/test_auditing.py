@@ -172,6 +172,21 @@ async def test_the_day_has_no_more_audits_than_money(gateway) -> None:
     assert len(cascade.large.seen) == 3
 
 
+async def test_free_audits_run_as_many_at_once_as_are_allowed() -> None:
+    async with ScriptedServer(Script("yes")) as small, ScriptedServer(Script(trouble="hang")) as large:
+        tier = {"model": "scripted", "price": {"input": 0.0, "output": 0.0}}
+        cascade = {"tiers": ["small", "large"], "threshold": 0.5, "audits": ALL}
+        tiers = {"small": {**tier, "urls": [small.url]}, "large": {**tier, "urls": [large.url]}}
+        settings = Settings.model_validate({"tiers": tiers, "cascades": {"auto": cascade}})
+        async with (
+            running_gateway(settings) as url,
+            openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
+        ):
+            for number in (1, 2):
+                await client.chat.completions.create(model="auto", messages=MESSAGES)
+                await until(lambda number=number: large.running == number)
+
+
 async def test_audits_are_paid_for_and_counted(gateway) -> None:
     cascade = await gateway(small=Script("yes"), large=Script("no it is not"), audits=ALL)
 

@@ -100,6 +100,14 @@ def test_free_models_are_audited_without_end() -> None:
     assert one.propensity() == 0.5
 
 
+def test_as_many_free_ones_as_come_run_at_once() -> None:
+    one = Sampling(AuditRules(0.5, 0.01, are_free=True), draw=Random(1), now_s=Clock())
+    one.began()
+    one.began()
+
+    assert one.propensity() == 0.5
+
+
 def test_audits_come_out_in_the_order_of_their_requests_with_all_exposure() -> None:
     tally = Tally[str]()
     tally.passed(0.5)
