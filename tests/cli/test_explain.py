@@ -149,9 +149,9 @@ async def test_every_kind_of_ending_has_its_sentence(tmp_path: Path) -> None:
 
     told = await asyncio.gather(*(run("explain", one.id, "--store", str(tmp_path)) for one in endings.values()))
 
-    for sentence, (code, out, _) in zip(endings, told, strict=True):
+    for ending, (code, out, _) in zip(endings, told, strict=True):
         assert code == 0
-        assert sentence in flat(out)
+        assert ending in flat(out)
 
 
 @pytest.mark.parametrize("reason", get_args(Fallback))

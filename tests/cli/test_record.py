@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -91,10 +92,10 @@ async def test_the_servers_of_a_configuration_are_asked_with_its_keys_and_prices
 
 async def test_a_recording_that_is_interrupted_says_how_to_go_on(tmp_path: Path) -> None:
     server = ScriptedServer(Script())
-    full = asyncio.Event()
+    full, turns = asyncio.Event(), count(1)
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        if len(server.seen) > 3:
+        if next(turns) > 3:
             full.set()
             await asyncio.sleep(3600)
         return await server.answer(request, await request.json())

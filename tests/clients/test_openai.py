@@ -6,6 +6,7 @@ import httpx
 import openai
 import pytest
 from fakes.obliging import obliging
+from fakes.pools import probed
 from fakes.scripted import Script
 from fakes.waiting import until
 from pydantic import BaseModel
@@ -228,6 +229,7 @@ async def test_several_choices(gateway, tier: str, small: Script, stream: bool) 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_every_field_reaches_both_models(gateway, stream: bool) -> None:
     cascade = await gateway(small=Script("may be", p=0.2), large=obliging())
+    await probed(cascade.url)
 
     await cascade.client.chat.completions.create(model="auto", messages=ASKING, stream=stream, extra_body=FIELDS)
 
