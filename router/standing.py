@@ -98,16 +98,22 @@ def standing_of(
     if changed:
         return Standing("stale", "; ".join(changed))
     if watched is not None and watched.alarm.sounds:
-        return Standing("alarmed", f"audits show a {certificate.loss} above {certificate.epsilon:g}")
+        return Standing("alarmed", f"audits show {watched_by(certificate)}")
     if unread:
         return Standing("unread", "what audits have found could not be read yet")
     if now >= expiry(certificate, watched):
         return Standing("expired", f"{certificate.max_age_days} days have passed without enough audits")
     if watched is not None and watched.alarm.warns:
-        return Standing("warned", f"audits look like a {certificate.loss} above {certificate.epsilon:g}")
+        return Standing("warned", f"audits look like {watched_by(certificate)}")
     if drifts:
         return Standing("warned", "confidences are spread otherwise than when it was certified")
     return Standing("certified", f"{certificate.loss} at most {certificate.epsilon:g}, by {certificate.grader}")
+
+
+def watched_by(certificate: Certificate) -> str:
+    """What the alarm is about, in words."""
+    _, share = certificate.watched or ("", certificate.epsilon)
+    return f"a disagreement with the final tier above {share:.3g}"
 
 
 def expiry(certificate: Certificate, watched: Watched | None) -> datetime:

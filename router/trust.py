@@ -37,10 +37,12 @@ class TierPrint(Part):
 
 
 class OpinionPrint(Part):
-    """Who answered a question about the drafts: its model's name, and the grader where answers were compared."""
+    """Who answered a question about the drafts: its model's name, the grader where answers were compared, and its
+    server's fingerprint where it has one."""
 
     model: str
     grader: str | None = None
+    fingerprint: str | None = None
 
     @property
     def told(self) -> str:
@@ -108,7 +110,7 @@ class Trust(Part):
         if self.certified and self._is_laxer(verdict):
             said.append(f"it was certified with {f'the verdict {self.verdict.told}' if self.verdict else 'no verdict'}")
         for name, known_print in self.opinions.items():
-            if name in opinions and opinions[name] != known_print:
+            if name in opinions and opinions[name].told != known_print.told:
                 said.append(f"it was made with the opinion {name} of {known_print.told}")
         return tuple(said)
 
@@ -117,12 +119,21 @@ class Trust(Part):
         """Which artefact it is: a hash of all of it."""
         return sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
 
-    def changed(self, fingerprints: Sequence[Collection[str]]) -> tuple[str, ...]:
-        """What the tiers' servers say that they are, and were not when it was made; what is not known is no change."""
+    def changed(
+        self,
+        fingerprints: Sequence[Collection[str]],
+        asked: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> tuple[str, ...]:
+        """What the tiers' servers say that they are, and were not when it was made, and those that are asked of drafts,
+        by the question's name; what is not known is no change."""
+        served: list[tuple[TierPrint | OpinionPrint, Collection[str]]] = [
+            *zip(self.tiers, fingerprints, strict=True),
+            *((one, asked.get(name, ())) for name, one in self.opinions.items()),
+        ]
         return tuple(
-            f"a server of {tier.model} is another than was recorded"
-            for tier, found in zip(self.tiers, fingerprints, strict=True)
-            if tier.fingerprint is not None and any(one != tier.fingerprint for one in found)
+            f"a server of {before.model} is another than was recorded"
+            for before, found in served
+            if before.fingerprint is not None and any(one != before.fingerprint for one in found)
         )
 
     @property

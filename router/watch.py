@@ -59,7 +59,7 @@ class Watch:
     def remembers(self) -> None:
         """What audits found before this process began is kept, and has not been read yet: where they may have raised
         the alarm, nothing is accepted before `read`."""
-        self._unread = self.certificate is not None and self.certificate.loss == "disagreement"
+        self._unread = self.certificate is not None and self.certificate.watched is not None
 
     def read(self) -> None:
         """All that audits have found by now is folded."""

@@ -64,22 +64,29 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
             for name, tier in tiers.items()
         },
         pools=pools,
-        watches={name: watch_of(cascade, pools) for name, cascade in cascades.items()},
+        watches={name: watch_of(cascade, settings.cascades[name], pools) for name, cascade in cascades.items()},
     )
 
 
-def watch_of(cascade: Cascade, pools: Mapping[str, Pool]) -> Watch:
-    """What is known of a cascade's certificate; of several, by task, that of all requests, or the first."""
-    if cascade.trusted is None or not cascade.trusted.trust.certified:
+def watch_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, Pool]) -> Watch:
+    """What is known of a cascade's certificate; of several, by task, of the one that lets the most drafts disagree."""
+    if cascade.trusted is None:
         return Watch()
     trust = cascade.trusted.trust
-    (_, certificate), *_ = trust.certificates
+    served = [one for task, one in trust.certificates if task or not trust.clusters]
+    if not served:
+        return Watch()
+    certificate = max(served, key=lambda one: one.epsilon if one.watched is None else one.watched[1])
+    asked = {name: opinion.tier or cascade.tiers[0].name for name, opinion in settings.opinions.items()}
     histogram = None if trust.clusters else trust.fit.confidences  # that of all says nothing of the tasks' own fits
     return Watch(
         certificate,
         artefact=cascade.trusted.identity,
         drift=None if histogram is None else Drift(histogram),
-        changed=lambda: trust.changed([pools[tier.name].fingerprints for tier in cascade.tiers]),
+        changed=lambda: trust.changed(
+            [pools[tier.name].fingerprints for tier in cascade.tiers],
+            {name: pools[tier].fingerprints for name, tier in asked.items()},
+        ),
     )
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from models.answer import Choice
 from models.prompt import Prompt
+from router.agreement import agreement_of
 from router.checks import failed_check
 from router.events import CheckReason
-from router.evidence import evidence_of
+from router.evidence import evidence_of, said_by
+from router.graders import grader_of
 from router.lab.agreement import agree
 from router.lab.measures import Floats
 from router.lab.outcomes import BadRecord, Output, Recorded
@@ -18,7 +20,7 @@ from router.lab.selection import Roles
 from router.scorers import SCORERS, ConfidenceOf, Evidence, Scorer
 from router.skipping import asked_in
 from router.text_features import text_features
-from router.trust import Fit, Trust
+from router.trust import Fit, OpinionPrint, Trust
 
 NEVER = -1.0
 CHECKS: tuple[CheckReason, ...] = ("empty", "malformed", "cut", "refused", "looping")
@@ -60,12 +62,16 @@ def agreement(questions: Sequence[Recorded], roles: Roles) -> Floats:
     return np.array([float(agree(draft.answer, helper.answer)) for draft, helper in pairs])
 
 
-def evidence_in(questions: Sequence[Recorded], roles: Roles, checks: Sequence[CheckReason]) -> list[Evidence | None]:
+def evidence_in(
+    questions: Sequence[Recorded], roles: Roles, checks: Sequence[CheckReason], *, reads_tokens: bool = True
+) -> list[Evidence | None]:
     """What a scorer reads of each draft; None of one without, or that fails a check. Raises BadRecord."""
-    return [evidence_for(one, one.outputs[roles.draft], checks) for one in questions]
+    return [evidence_for(one, one.outputs[roles.draft], checks, reads_tokens=reads_tokens) for one in questions]
 
 
-def evidence_for(question: Recorded, draft: Output, checks: Sequence[CheckReason]) -> Evidence | None:
+def evidence_for(
+    question: Recorded, draft: Output, checks: Sequence[CheckReason], *, reads_tokens: bool
+) -> Evidence | None:
     """Of one draft. Raises BadRecord."""
     said = draft.draft()
     if said is None:
@@ -73,7 +79,7 @@ def evidence_for(question: Recorded, draft: Output, checks: Sequence[CheckReason
     prompt = Prompt({**(question.request or {})}, question.id)
     if len(said.choices) != 1 or failed_check(said.choices, prompt, checks) is not None:
         return None
-    return found(said.choices[0], prompt)
+    return found(said.choices[0], prompt) if reads_tokens else Evidence((), said_by(said.choices[0]))
 
 
 def found(choice: Choice, prompt: Prompt) -> Evidence | None:
@@ -106,8 +112,11 @@ def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust)
     BadRecord."""
     by_task = {task: fit.judging for task, fit in trust.clusters.items()}
     fits = [trust.fit, *trust.clusters.values()]
-    evidence = evidence_in(questions, roles, trust.checks)
+    evidence = evidence_in(questions, roles, trust.checks, reads_tokens=any(fit.judging.reads_tokens for fit in fits))
     signals = signals_of(questions, roles) if any(fit.judging.opinions for fit in fits) else [{}] * len(questions)
+    compared = trust.opinions.get("agreement")
+    if compared is not None and roles.helper is not None:
+        signals = [as_served(one, roles, compared, said) for one, said in zip(questions, signals, strict=True)]
     judged = np.array(
         [
             judged_by(by_task.get(one.task or "", trust.fit.judging), seen, opinions)
@@ -116,6 +125,16 @@ def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust)
     )
     return Candidate("artefact", judged, trust.fit.confidence_of, thresholds_of(fits),
                      asks_helper=any("agreement" in fit.judging.opinions for fit in fits))  # fmt: skip
+
+
+def as_served(
+    question: Recorded, roles: Roles, compared: OpinionPrint, signals: Mapping[str, float]
+) -> Mapping[str, float]:
+    """The signals with the helper's agreement as the gateway would find it; without, where that can tell nothing."""
+    draft, helper = question.outputs[roles.draft], question.outputs[roles.helper or roles.draft]
+    said = agreement_of(draft.text or "", helper.text or "", grader_of(compared.grader or "exact"))
+    others = {name: value for name, value in signals.items() if name != "agreement"}
+    return others if said is None else {**others, "agreement": said}
 
 
 def thresholds_of(fits: Sequence[Fit]) -> Mapping[str, float]:
@@ -129,7 +148,7 @@ def thresholds_of(fits: Sequence[Fit]) -> Mapping[str, float]:
 
 def judged_by(scorer: Scorer, evidence: Evidence | None, opinions: Mapping[str, float]) -> float:
     """The confidence in one draft. Raises BadRecord."""
-    if evidence is None:
+    if evidence is None or ("agreement" in scorer.opinions and opinions and "agreement" not in opinions):
         return NEVER
     try:
         return scorer.confidence(scorer.score(Evidence(evidence.tokens, evidence.text, opinions)))

@@ -7,7 +7,7 @@ from models.prompt import Prompt
 from router.agreement import agreement_of
 from router.certificate import Loss
 from router.checks import failed_check
-from router.evidence import evidence_of
+from router.evidence import evidence_of, said_by
 from router.graders import Grader, same_answer
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.policy import Policy
@@ -53,26 +53,31 @@ class Helper:
     grader: Grader
 
     def asked_of(self, example: Example, recorded: Recorded, draft: Output) -> Example:
-        """With the opinion `agreement`; a draft that nothing can be told of escalates, as in production. Raises
-        BadRecord."""
-        if example.evidence is None:
-            return example
-        said = agreement_of(draft.text or "", output_of(recorded, self.tier).text or "", self.grader)
-        evidence = None if said is None else replace(example.evidence, opinions={AGREEMENT: said})
-        return replace(example, evidence=evidence)
+        """With the opinion `agreement`, and what it cost; a draft that nothing can be told of escalates, as in
+        production. Raises BadRecord."""
+        answer = output_of(recorded, self.tier)
+        paid = replace(example, draft_cost=example.draft_cost + (answer.cost or 0.0))
+        if paid.evidence is None:
+            return paid
+        said = agreement_of(draft.text or "", answer.text or "", self.grader)
+        return replace(paid, evidence=None if said is None else replace(paid.evidence, opinions={AGREEMENT: said}))
 
 
 def examples_of(
-    recorded: Iterable[Recorded], tiers: Sequence[str], policy: Policy, grader: Grader, helper: Helper | None = None
-) -> list[Example]:
+    recorded: Iterable[Recorded], tiers: Sequence[str], policy: Policy, grader: Grader, helper: Helper | None = None,
+    *, reads_tokens: bool = True,
+) -> list[Example]:  # fmt: skip
     """The questions in their order, as the first tier's drafts and the last one's answers were. Raises BadRecord where
-    a reply is none, a tier is missing, or an id is there twice."""
+    a reply is none, a tier is missing, or an id is there twice. A scorer that does not read tokens judges drafts
+    without them too."""
     drafter, final = tiers[0], tiers[-1]
     found: dict[str, Example] = {}
     for one in recorded:
         if one.id in found:
             raise BadRecord(f"question {one.id!r} is there twice: leave one out")
-        example = example_of(one, output_of(one, drafter), output_of(one, final), policy, grader)
+        example = example_of(
+            one, output_of(one, drafter), output_of(one, final), policy, grader, reads_tokens=reads_tokens
+        )
         found[one.id] = example if helper is None else helper.asked_of(example, one, output_of(one, drafter))
     return list(found.values())
 
@@ -86,14 +91,16 @@ def output_of(recorded: Recorded, tier: str) -> Output:
     return recorded.outputs[tier]
 
 
-def example_of(recorded: Recorded, draft: Output, answer: Output, policy: Policy, grader: Grader) -> Example:
+def example_of(
+    recorded: Recorded, draft: Output, answer: Output, policy: Policy, grader: Grader, *, reads_tokens: bool
+) -> Example:
     """A question; what the grader could not tell counts as what would be lost. Raises BadRecord."""
     prompt = Prompt({**(recorded.request or {})}, recorded.id)
     said = draft.draft()
     choices = said.choices if said is not None else ()
     evidence = None
     if len(choices) == 1 and failed_check(choices, prompt, policy.checks) is None:
-        found = evidence_of(choices[0], prompt)
+        found = evidence_of(choices[0], prompt) if reads_tokens else Evidence((), said_by(choices[0]))
         evidence = None if isinstance(found, str) else found
     return Example(
         id=recorded.id,

@@ -16,7 +16,7 @@ from router.calibration import Calibration
 from router.certificate import Certificate, Loss
 from router.drift import histogram_of
 from router.events import CheckReason
-from router.features import features_of
+from router.features import TOKEN_FEATURES, features_of
 from router.fitted import Fixed, Logistic, base_scorer, calibrated
 from router.gate import Gate
 from router.lab.calibrating import CannotCalibrate, fit_calibration
@@ -75,6 +75,11 @@ class Wanted:
     audit_grader: str = "exact"
     skip: bool = False
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the scorer reads any; else it judges drafts without them too."""
+        return self.scorer is not None or any(name in TOKEN_FEATURES for name in self.features)
+
 
 @dataclass(frozen=True, slots=True)
 class Of:
@@ -108,6 +113,7 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         )
     fitting, certifying = split(examples, wanted)
     tasks = tasks_of(fitting, certifying) if wanted.by_task else {}
+    skip = skip_of(fitting) if wanted.skip else None
     certification = certification_of(fitting, certifying, of, wanted, ledger, 1 + len(tasks))
     fit = fitted(fitting, certifying, wanted, certification)
     clusters = {task: fitted(*parts, wanted, certification) for task, parts in tasks.items()}
@@ -122,7 +128,7 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         clusters=clusters,
         gate=gate_of(examples, fit, wanted.gate_sizes),
         opinions=of.opinions,
-        skip=skip_of(fitting) if wanted.skip else None,
+        skip=skip,
     )
     scorer = fit.judging
     return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None)
@@ -314,7 +320,12 @@ def skip_of(fitting: Sequence[Example]) -> PromptGain:
     """The score of prompts before there is a draft."""
     draft_right = np.array([example.draft_right for example in fitting])
     final_right = np.array([example.final_right for example in fitting])
-    return fit_gain([example.asked for example in fitting], gains_of(draft_right, final_right))
+    if not any(example.asked for example in fitting):
+        raise CannotTune("--skip: the questions have no requests whose words could be read")
+    try:
+        return fit_gain([example.asked for example in fitting], gains_of(draft_right, final_right))
+    except CannotFit as wrong:
+        raise CannotTune(f"--skip: {wrong}") from wrong
 
 
 def gate_of(examples: Sequence[Example], fit: Fit, sizes: Sequence[int]) -> Gate | None:

@@ -23,7 +23,6 @@ from router.scorers import ScorerName
 from router.trust import Fit, OpinionPrint, TierPrint, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
-from server.settings.asking import prints_of
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import CascadeSettings, Settings
 
@@ -51,8 +50,9 @@ def run_tune(
         prints = Prints()
         recorded = prints.noted(read_outcomes(files.recorded))
         examples = examples_of(
-            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(chosen, wanted)
-        )
+            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(chosen, wanted),
+            reads_tokens=wanted.reads_tokens,
+        )  # fmt: skip
         of = what_of(settings, chosen, prints, files.recorded, wanted)
         tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
         files.out.write_bytes(trust_written(tuned.trust))
@@ -172,11 +172,15 @@ def helper_of(cascade: CascadeSettings, wanted: Wanted) -> Helper | None:
     return Helper(asked.tier, grader_of(asked.grader))
 
 
-def asked_of(settings: Settings, cascade: CascadeSettings, wanted: Wanted) -> Mapping[str, OpinionPrint]:
-    """Who answered the questions about drafts that are fitted on."""
-    models = {name: tier.model for name, tier in settings.tiers.items()}
-    prints = prints_of(cascade.opinions, cascade.tiers[0], models)
-    return {name: one for name, one in prints.items() if wanted.scorer is None and name in wanted.features}
+def asked_of(
+    settings: Settings, cascade: CascadeSettings, prints: Prints, wanted: Wanted
+) -> Mapping[str, OpinionPrint]:
+    """Who answered the questions about drafts that are fitted on. Raises BadRecord where that was another model."""
+    asked = cascade.opinions.get(AGREEMENT)
+    if asked is None or asked.tier is None or wanted.scorer is not None or AGREEMENT not in wanted.features:
+        return {}
+    helper = prints.of(asked.tier, settings.tiers[asked.tier].model)
+    return {AGREEMENT: OpinionPrint(model=helper.model, grader=asked.grader, fingerprint=helper.fingerprint)}
 
 
 def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path, wanted: Wanted) -> Of:
@@ -185,7 +189,7 @@ def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: 
         digest = file_digest(content, "sha256").hexdigest()
     return Of(
         tiers=tuple(prints.of(name, settings.tiers[name].model) for name in cascade.tiers),
-        opinions=asked_of(settings, cascade, wanted),
+        opinions=asked_of(settings, cascade, prints, wanted),
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
         grader=prints.grader,

@@ -43,6 +43,21 @@ async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
     assert "certified: regret <= 0.05 with probability 0.9, until" in plan
 
 
+async def test_a_helper_that_was_another_model_is_refused(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["outputs"]["helper"] = {"model": "other", "text": "x"}
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tier = 'helper: {model: h, price: {input: 1, output: 2}, urls: ["http://127.0.0.1:3"]}\ncascades:'
+    asks = "auto: {opinions: {agreement: {tier: helper, grader: exact}}, "
+    (folder / "pair.yaml").write_text(CONFIG.replace("cascades:", f"  {tier}").replace("auto: {", asks))
+
+    code, _, error = await tuned(folder, "--features", "agreement,margin")
+
+    assert code == 2
+    assert "tier 'helper' was recorded with other, and the configuration has h" in error
+
+
 async def test_an_artefact_without_a_promise_is_refused_for_mode_certified(folder: Path) -> None:
     assert (await tuned(folder, "--quality", "0.98"))[0] == 0
 

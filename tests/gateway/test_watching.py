@@ -21,6 +21,7 @@ from fakes.trusting import trust
 from fakes.waiting import until
 from fastapi import FastAPI
 
+from router.alarm import Stretch
 from router.audits import AuditRules, Sampling
 from router.certificate import Certificate
 from router.drift import histogram_of
@@ -221,6 +222,19 @@ async def filled(folder: Path, losses: Sequence[bool]) -> None:
         kept = an_audit_record(loss=loss, artefact=TRUST.identity, propensity=1.0, exposure=1.0, grader="exact")
         assert store.keeper.keep(kept)
     await store.close()
+
+
+def test_what_an_alarm_says_is_what_audits_saw() -> None:
+    regret = CERTIFICATE.model_copy(update={"loss": "regret", "audited_by": "exact", "disagreement": 0.05})
+    watch = Watch(regret, artefact="a")
+
+    watch.remembers()
+    assert watch.standing.state == "unread"
+    watch.read()
+    while not watch.watched.alarm.sounds:
+        watch.audited(Stretch(1.0, 1.0, True), datetime.now(UTC).timestamp())
+
+    assert watch.standing.why == "audits show a disagreement with the final tier above 0.05"
 
 
 async def test_audits_that_agree_are_counted_and_raise_none() -> None:

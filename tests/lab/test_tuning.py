@@ -132,6 +132,40 @@ def test_a_helpers_agreement_is_a_feature_and_the_artefact_says_whose_it_was(tmp
     assert tuned.trust.gate is None, "whole drafts alone can be compared"
 
 
+def test_a_scorer_that_reads_no_tokens_is_certified_with_the_drafts_that_it_will_judge() -> None:
+    (one,) = recorded(1)
+    silent = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}]}
+    small = one.outputs["small"].model_copy(update={"reply": silent})
+    bare = one.model_copy(update={"outputs": {**one.outputs, "small": small}})
+
+    (unread,) = examples_of([bare], ("small", "large"), POLICY, EXACT, reads_tokens=False)
+
+    assert examples([bare])[0].evidence is None
+    assert unread.evidence is not None
+    assert not replace(WANTED, features=("agreement",)).reads_tokens
+    assert replace(WANTED, features=("agreement", "margin")).reads_tokens
+
+
+def test_a_helper_costs_what_it_costs_whatever_it_says() -> None:
+    (one,) = recorded(1)
+    helped = one.model_copy(update={"outputs": {**one.outputs, "helper": Output(model="h", text="", cost=5.0)}})
+
+    (example,) = examples_of([helped], ("small", "large"), POLICY, EXACT, Helper("helper", EXACT))
+
+    assert (example.draft_cost, example.evidence) == (6.0, None)
+
+
+def test_a_score_of_prompts_that_cannot_be_fitted_uses_up_no_split(questions: list[Example], tmp_path: Path) -> None:
+    wordless = [replace(one, asked="") for one in questions]
+    alike = [replace(one, draft_right=True, final_right=True) for one in questions]
+
+    for found in (wordless, alike):
+        with pytest.raises(CannotTune, match=r"--skip: "):
+            tune(found, OF, replace(WANTED, skip=True), tmp_path / "splits.json")
+
+    assert not (tmp_path / "splits.json").exists()
+
+
 def test_a_score_of_prompts_is_fitted_where_it_is_wanted(tmp_path: Path) -> None:
     found = [replace(one, draft_right="0" not in one.asked, final_right=True) for one in examples(recorded(600))]
 

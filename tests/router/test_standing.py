@@ -98,7 +98,7 @@ def test_losses_first_warn_and_then_alarm() -> None:
     assert standing(warned).is_watchful
     assert standing(alarmed).state == "alarmed"
     assert standing(alarmed).fallback == "alarmed"
-    assert "disagreement above 0.05" in standing(alarmed).why
+    assert "a disagreement with the final tier above 0.05" in standing(alarmed).why
 
 
 def test_an_alarm_stands_whatever_comes_after_it() -> None:
