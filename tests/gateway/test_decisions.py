@@ -252,8 +252,9 @@ async def test_requests_go_on_while_the_database_is_locked(gateway, tmp_path: Pa
     cascade = await keeping(gateway, tmp_path, small=Script("yes"), large=Script("no"))
     await ask(cascade.url)
     await until(lambda: count(tmp_path) == 1)
-    with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
+    file = tmp_path / "smallfirst.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        await asyncio.to_thread(other.execute, "BEGIN EXCLUSIVE")  # who writes just now needs this loop to end it
 
         asked = [await ask(cascade.url) for _ in range(20)]
         decision = await told(cascade.url, asked[-1])
