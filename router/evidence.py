@@ -26,6 +26,11 @@ def evidence_of(choice: Choice, prompt: Prompt) -> Evidence | EvidenceReason:
     return Evidence(tokens, said_by(choice))
 
 
+def read_of(choice: Choice, prompt: Prompt, *, reads_tokens: bool) -> Evidence | EvidenceReason:
+    """What a scorer reads: one that reads no tokens needs none."""
+    return evidence_of(choice, prompt) if reads_tokens else Evidence((), said_by(choice))
+
+
 def said_by(choice: Choice) -> str:
     """The answer's text; of tool calls, their arguments."""
     return "\n".join(call.arguments for call in choice.tool_calls) or choice.text

@@ -8,7 +8,7 @@ from models.answer import Draft
 from models.prompt import Prompt
 from router.checks import failed_check
 from router.events import AcceptanceReason, CheckReason, EscalationReason, EvidenceReason, Fallback, Mode, ThresholdBy
-from router.evidence import evidence_of, said_by
+from router.evidence import read_of
 from router.gate import HOLD, StreamRules
 from router.scorers import Evidence, Scorer
 from router.skipping import Skip
@@ -75,7 +75,7 @@ def evidence_for(draft: Draft, prompt: Prompt, policy: Policy) -> Sequence[Evide
     found: list[Evidence] = []
     missing: EvidenceReason | None = None
     for choice in draft.choices:
-        evidence = evidence_of(choice, prompt) if policy.scorer.reads_tokens else Evidence((), said_by(choice))
+        evidence = read_of(choice, prompt, reads_tokens=policy.scorer.reads_tokens)
         if isinstance(evidence, str):
             missing = missing or evidence
         else:

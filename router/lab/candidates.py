@@ -3,17 +3,16 @@ with a helper, and by an artefact. Each is one policy of an evaluation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 
-from models.answer import Choice
 from models.prompt import Prompt
 from router.agreement import agreement_of
-from router.checks import failed_check
 from router.events import CheckReason
-from router.evidence import evidence_of, said_by
 from router.graders import grader_of
 from router.lab.agreement import agree
+from router.lab.judged import NEVER, confidences, evidence_in
 from router.lab.measures import Floats
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.selection import Roles
@@ -22,8 +21,7 @@ from router.skipping import asked_in
 from router.text_features import text_features
 from router.trust import Fit, OpinionPrint, Trust
 
-NEVER = -1.0
-CHECKS: tuple[CheckReason, ...] = ("empty", "malformed", "cut", "refused", "looping")
+CHECKS: tuple[CheckReason, ...] = get_args(CheckReason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def recorded_candidates(questions: Sequence[Recorded], roles: Roles) -> Iterator
     if any(draft.confidence is not None for draft in drafts):
         recorded = [NEVER if draft.confidence is None else draft.confidence for draft in drafts]
         yield Candidate("recorded confidence", np.array(recorded))
-    evidence = evidence_in(questions, roles, CHECKS)
+    evidence = evidence_of_all(questions, roles, CHECKS)
     known = [one for one in evidence if one is not None]
     has_alternatives = any(token.alternatives for one in known for token in one.tokens)
     for name, scorer in SCORERS.items():
@@ -62,35 +60,18 @@ def agreement(questions: Sequence[Recorded], roles: Roles) -> Floats:
     return np.array([float(agree(draft.answer, helper.answer)) for draft, helper in pairs])
 
 
-def evidence_in(
+def prompt_for(question: Recorded) -> Prompt:
+    """The request that was recorded."""
+    return Prompt({**(question.request or {})}, question.id)
+
+
+def evidence_of_all(
     questions: Sequence[Recorded], roles: Roles, checks: Sequence[CheckReason], *, reads_tokens: bool = True
 ) -> list[Evidence | None]:
     """What a scorer reads of each draft; None of one without, or that fails a check. Raises BadRecord."""
-    return [evidence_for(one, one.outputs[roles.draft], checks, reads_tokens=reads_tokens) for one in questions]
-
-
-def evidence_for(
-    question: Recorded, draft: Output, checks: Sequence[CheckReason], *, reads_tokens: bool
-) -> Evidence | None:
-    """Of one draft. Raises BadRecord."""
-    said = draft.draft()
-    if said is None:
-        return None
-    prompt = Prompt({**(question.request or {})}, question.id)
-    if len(said.choices) != 1 or failed_check(said.choices, prompt, checks) is not None:
-        return None
-    return found(said.choices[0], prompt) if reads_tokens else Evidence((), said_by(said.choices[0]))
-
-
-def found(choice: Choice, prompt: Prompt) -> Evidence | None:
-    """What a choice has."""
-    evidence = evidence_of(choice, prompt)
-    return None if isinstance(evidence, str) else evidence
-
-
-def confidences(evidence: Sequence[Evidence | None], scorer: Scorer) -> Floats:
-    """(n,): of each draft."""
-    return np.array([NEVER if one is None else scorer.confidence(scorer.score(one)) for one in evidence])
+    return [
+        evidence_in(one.outputs[roles.draft], prompt_for(one), checks, reads_tokens=reads_tokens) for one in questions
+    ]
 
 
 def artefact_candidates(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Iterator[Candidate]:
@@ -112,7 +93,9 @@ def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust)
     BadRecord."""
     by_task = {task: fit.judging for task, fit in trust.clusters.items()}
     fits = [trust.fit, *trust.clusters.values()]
-    evidence = evidence_in(questions, roles, trust.checks, reads_tokens=any(fit.judging.reads_tokens for fit in fits))
+    evidence = evidence_of_all(
+        questions, roles, trust.checks, reads_tokens=any(fit.judging.reads_tokens for fit in fits)
+    )
     signals = signals_of(questions, roles) if any(fit.judging.opinions for fit in fits) else [{}] * len(questions)
     compared = trust.opinions.get("agreement")
     if compared is not None and roles.helper is not None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from models.prompt import Prompt
 from router.agreement import agreement_of
 from router.certificate import Loss
-from router.checks import failed_check
-from router.evidence import evidence_of, said_by
 from router.graders import Grader, same_answer
+from router.lab.judged import evidence_in
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.policy import Policy
 from router.scorers import AskingName, Evidence
@@ -96,16 +95,10 @@ def example_of(
 ) -> Example:
     """A question; what the grader could not tell counts as what would be lost. Raises BadRecord."""
     prompt = Prompt({**(recorded.request or {})}, recorded.id)
-    said = draft.draft()
-    choices = said.choices if said is not None else ()
-    evidence = None
-    if len(choices) == 1 and failed_check(choices, prompt, policy.checks) is None:
-        found = evidence_of(choices[0], prompt) if reads_tokens else Evidence((), said_by(choices[0]))
-        evidence = None if isinstance(found, str) else found
     return Example(
         id=recorded.id,
         task=recorded.task,
-        evidence=evidence,
+        evidence=evidence_in(draft, prompt, policy.checks, reads_tokens=reads_tokens),
         is_told=draft.correct is not None and answer.correct is not None,
         draft_right=draft.correct is True,
         final_right=answer.correct is not False,

@@ -1,6 +1,6 @@
 """Fits a gate's curves: P(the whole draft is accepted | its first tokens), from recorded drafts. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,18 +19,6 @@ class Seen:
 
     tokens: Sequence[Token]
     accepted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GateFit:
-    """How a curve does on the drafts that it was fitted on that go on after so many tokens: how many there are and how
-    many are accepted; how many would open at `open_at`, and of these how many are rejected in the end."""
-
-    size: int
-    drafts: int
-    accepted: int
-    opened: int
-    opened_and_rejected: int
 
 
 def fit_gate(seen: Sequence[Seen], scorer: Scorer, threshold: float, sizes: Sequence[int]) -> Gate | None:
@@ -61,14 +49,3 @@ def points_at(
             confidences.append(confidence)
             accepted.append(draft.accepted)
     return confidences, accepted
-
-
-def fits_of(gate: Gate, seen: Sequence[Seen], scorer: Scorer, *, open_at: float) -> Mapping[int, GateFit]:
-    """How each curve does."""
-    fits = {}
-    for size, curve in gate.curves.items():
-        confidences, accepted = points_at(seen, scorer, gate.threshold, size)
-        opened = [kept for confidence, kept in zip(confidences, accepted, strict=True)
-                  if curve.probability(confidence) >= open_at]  # fmt: skip
-        fits[size] = GateFit(size, len(accepted), sum(accepted), len(opened), len(opened) - sum(opened))
-    return fits

@@ -26,6 +26,7 @@ from router.lab.examples import Example
 from router.lab.fitting import CannotFit, cross_fitted
 from router.lab.fitting import fit as fit_logistic
 from router.lab.gate_fitting import Seen, fit_gate
+from router.lab.judged import NEVER, confidences
 from router.lab.skip_fitting import fit_gain, gains_of
 from router.lab.splits import claim_split
 from router.lab.tails import least_epsilon
@@ -37,7 +38,6 @@ from router.trust import Fit, OpinionPrint, TierPrint, Trust
 ConfidenceOf = Literal["right", "no-regret"]
 FEWEST = 100
 OF_EACH = 20
-NEVER = -1.0
 PRINTED = 1e6  # thresholds are told to six digits, and asked for so
 
 
@@ -255,11 +255,8 @@ def labelled(
 
 def measured(examples: Sequence[Example], scorer: Scorer) -> Measured:
     """The examples as the scorer sees them."""
-    confidences = [
-        NEVER if example.evidence is None else scorer.confidence(scorer.score(example.evidence)) for example in examples
-    ]
     return Measured(
-        confidence=np.array(confidences),
+        confidence=confidences([example.evidence for example in examples], scorer),
         draft_right=np.array([example.draft_right for example in examples]),
         final_right=np.array([example.final_right for example in examples]),
         draft_cost=np.array([example.draft_cost for example in examples]),

@@ -7,12 +7,11 @@ from random import Random
 import orjson
 
 from models.wire import JsonObject
+from router.lab.questions import NOT_ASKED
 from server.cli.console import complain
 from server.cli.explain import CannotExplain, home
 from server.store.reading import Asked, asked
 from server.store.records import StoreDown
-
-NOT_ASKED = ("model", "stream", "stream_options", "smallfirst")
 
 
 def run_prompts(store: str, *, cascade: str | None, sample: int | None, judged_only: bool, seed: int) -> int:

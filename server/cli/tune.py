@@ -47,13 +47,14 @@ def run_tune(
         settings = read_settings_to_tune(files.config, environment)
         chosen = chosen_cascade(settings, cascade)
         wanted = replace(wanted, audit_grader=audit_grader or chosen.audits.grader)
+        compared = compared_by(chosen, wanted)
         prints = Prints()
         recorded = prints.noted(read_outcomes(files.recorded))
         examples = examples_of(
-            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(chosen, wanted),
+            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(compared),
             reads_tokens=wanted.reads_tokens,
         )  # fmt: skip
-        of = what_of(settings, chosen, prints, files.recorded, wanted)
+        of = what_of(settings, chosen, prints, files.recorded, asked_of(settings, prints, compared))
         tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
@@ -162,34 +163,40 @@ class Prints:
         return TierPrint(model=model, fingerprint=next(iter(fingerprints), None))
 
 
-def helper_of(cascade: CascadeSettings, wanted: Wanted) -> Helper | None:
-    """Who is compared with, where the scorer reads that. Raises SettingsError."""
+def compared_by(cascade: CascadeSettings, wanted: Wanted) -> tuple[str, str] | None:
+    """The tier whose answers drafts are compared with, and the grader's name, where the scorer reads that. Raises
+    SettingsError."""
     if AGREEMENT not in wanted.features or wanted.scorer is not None:
         return None
     asked = cascade.opinions.get(AGREEMENT)
     if asked is None or asked.tier is None or asked.grader is None:
         raise SettingsError(["--features: agreement needs a helper: name its tier in the cascade's opinions.agreement"])
-    return Helper(asked.tier, grader_of(asked.grader))
+    return asked.tier, asked.grader
 
 
-def asked_of(
-    settings: Settings, cascade: CascadeSettings, prints: Prints, wanted: Wanted
-) -> Mapping[str, OpinionPrint]:
+def helper_of(compared: tuple[str, str] | None) -> Helper | None:
+    """As the lab asks it."""
+    return None if compared is None else Helper(compared[0], grader_of(compared[1]))
+
+
+def asked_of(settings: Settings, prints: Prints, compared: tuple[str, str] | None) -> Mapping[str, OpinionPrint]:
     """Who answered the questions about drafts that are fitted on. Raises BadRecord where that was another model."""
-    asked = cascade.opinions.get(AGREEMENT)
-    if asked is None or asked.tier is None or wanted.scorer is not None or AGREEMENT not in wanted.features:
+    if compared is None:
         return {}
-    helper = prints.of(asked.tier, settings.tiers[asked.tier].model)
-    return {AGREEMENT: OpinionPrint(model=helper.model, grader=asked.grader, fingerprint=helper.fingerprint)}
+    tier, grader = compared
+    helper = prints.of(tier, settings.tiers[tier].model)
+    return {AGREEMENT: OpinionPrint(model=helper.model, grader=grader, fingerprint=helper.fingerprint)}
 
 
-def what_of(settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path, wanted: Wanted) -> Of:
+def what_of(
+    settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path, asked: Mapping[str, OpinionPrint]
+) -> Of:
     """What the questions are of. Raises BadRecord where several models answered under one name."""
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()
     return Of(
         tiers=tuple(prints.of(name, settings.tiers[name].model) for name in cascade.tiers),
-        opinions=asked_of(settings, cascade, prints, wanted),
+        opinions=asked,
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
         grader=prints.grader,

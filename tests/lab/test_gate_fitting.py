@@ -3,7 +3,7 @@
 import math
 
 from models.answer import Token
-from router.lab.gate_fitting import Seen, fit_gate, fits_of
+from router.lab.gate_fitting import Seen, fit_gate, points_at
 from router.scorers import SCORERS
 
 MEAN, LEAST = SCORERS["mean-logprob"], SCORERS["min-logprob"]
@@ -24,7 +24,7 @@ def test_a_size_that_too_few_drafts_reach_or_that_all_survive_has_no_curve() -> 
     assert sorted(gate.curves) == [2, 4]
     assert gate.sizes_from(3) == (4,)
     assert gate.curves[2].probability(0.9) > gate.curves[2].probability(0.6)
-    assert fits_of(gate, drafts + longer, MEAN, open_at=0.5)[2].drafts == 200
+    assert len(points_at(drafts + longer, MEAN, 0.5, 2)[1]) == 200
 
 
 def test_what_is_lost_for_sure_is_not_fitted() -> None:

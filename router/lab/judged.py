@@ -1,0 +1,31 @@
+"""What a scorer reads of a recorded draft, and how sure it is of it: as the gateway would, to tune and to evaluate."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.prompt import Prompt
+from router.checks import failed_check
+from router.events import CheckReason
+from router.evidence import read_of
+from router.lab.measures import Floats
+from router.lab.outcomes import Output
+from router.scorers import Evidence, Scorer
+
+NEVER = -1.0  # the confidence in a draft that escalates whatever the threshold
+
+
+def evidence_in(
+    draft: Output, prompt: Prompt, checks: Sequence[CheckReason], *, reads_tokens: bool = True
+) -> Evidence | None:
+    """Of one choice; None where the draft escalates whatever its score. Raises BadRecord."""
+    said = draft.draft()
+    if said is None or len(said.choices) != 1 or failed_check(said.choices, prompt, checks) is not None:
+        return None
+    read = read_of(said.choices[0], prompt, reads_tokens=reads_tokens)
+    return None if isinstance(read, str) else read
+
+
+def confidences(evidence: Sequence[Evidence | None], scorer: Scorer) -> Floats:
+    """(n,): in each draft, -1 where it has no evidence."""
+    return np.array([NEVER if one is None else scorer.confidence(scorer.score(one)) for one in evidence])
