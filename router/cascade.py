@@ -35,6 +35,7 @@ from router.skipping import asked_in
 from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 from router.trusted import Trusted
+from router.watch import Watch
 
 FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
 DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first token
@@ -87,7 +88,12 @@ class Cascade:
     def steered(self, pressure: float) -> "Cascade":
         """The same cascade at the threshold that its budget and the final tier's load (0 to 1) make of its own, where
         the request set none; under a certificate the budget may only raise it."""
-        return replace(self, policy=self.steering.steered(self.policy, pressure))
+        return self._judging_by(self.steering.steered(self.policy, pressure))
+
+    def standing(self, watch: Watch, pressure: float) -> "Cascade":
+        """The same cascade as it stands just now: without its certificate where that does not hold, else steered."""
+        fallback = watch.standing.fallback if self.policy.mode == "certified" else None
+        return self.steered(pressure) if fallback is None else self.fallen_back(fallback)
 
     def fallen_back(self, why: Fallback) -> "Cascade":
         """The same cascade where its certificate does not hold: the final tier answers."""
@@ -96,12 +102,15 @@ class Cascade:
     def under(self, mode: Mode, task: str | None) -> "Cascade":
         """The same cascade in this mode, for this kind of request; without an artefact nothing is certified."""
         if self.trusted is not None:
-            return replace(self, policy=self.trusted.policy(mode, task))
+            return self._judging_by(self.trusted.policy(mode, task))
         if len(self.tiers) == 1 and mode == "certified":
             return self.under("exact", task)
         if mode == "certified":
             return self.fallen_back("uncertified")
         return self if mode == self.policy.mode else replace(self, policy=replace(self.policy, mode=mode))
+
+    def _judging_by(self, policy: Policy) -> "Cascade":
+        return self if policy is self.policy else replace(self, policy=policy)
 
 
 async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:

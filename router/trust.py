@@ -143,6 +143,13 @@ class Trust(Part):
         return [(task, fit.certificate) for task, fit in fits if fit.certificate is not None]
 
     @property
+    def watched(self) -> Certificate | None:
+        """The certificate that audits watch: of those by task, which are all that serve where there are any, the one
+        that lets the most drafts disagree."""
+        served = [one for task, one in self.certificates if task or not self.clusters]
+        return max(served, key=lambda one: one.epsilon if one.watched is None else one.watched[1], default=None)
+
+    @property
     def asks(self) -> tuple[str, ...]:
         """The questions about a draft that some of its scorers read the answers of."""
         return tuple(dict.fromkeys(name for fit in self._fits for name in fit.judging.opinions))

@@ -69,18 +69,14 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
 
 
 def watch_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, Pool]) -> Watch:
-    """What is known of a cascade's certificate; of several, by task, of the one that lets the most drafts disagree."""
-    if cascade.trusted is None:
+    """What is known of a cascade's certificate."""
+    trust = None if cascade.trusted is None else cascade.trusted.trust
+    if cascade.trusted is None or trust is None or trust.watched is None:
         return Watch()
-    trust = cascade.trusted.trust
-    served = [one for task, one in trust.certificates if task or not trust.clusters]
-    if not served:
-        return Watch()
-    certificate = max(served, key=lambda one: one.epsilon if one.watched is None else one.watched[1])
     asked = {name: opinion.tier or cascade.tiers[0].name for name, opinion in settings.opinions.items()}
     histogram = None if trust.clusters else trust.fit.confidences  # that of all says nothing of the tasks' own fits
     return Watch(
-        certificate,
+        trust.watched,
         artefact=cascade.trusted.identity,
         drift=None if histogram is None else Drift(histogram),
         changed=lambda: trust.changed(
@@ -138,16 +134,15 @@ def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
 
 def cascade_of(name: str, settings: CascadeSettings, tiers: Mapping[str, Tier]) -> Cascade:
     """A cascade over some of the tiers."""
-    own, policy = tuple(tiers[tier] for tier in settings.tiers), served_policy(settings)
+    own, trusted = tuple(tiers[tier] for tier in settings.tiers), trusted_of(settings)
     return Cascade(
-        name, own, policy, LengthRatio(), Failover(settings.failover_share), settings.mode, trusted_of(settings),
-        settings.task, steering_of(settings.budget), opinions_of(settings, tiers),
+        name, own, served_policy(settings, trusted), LengthRatio(), Failover(settings.failover_share), settings.mode,
+        trusted, settings.task, steering_of(settings.budget), opinions_of(settings, tiers),
     )  # fmt: skip
 
 
-def served_policy(cascade: CascadeSettings) -> Policy:
+def served_policy(cascade: CascadeSettings, trusted: Trusted | None) -> Policy:
     """How a cascade judges a request that says nothing of its own."""
-    trusted = trusted_of(cascade)
     return policy_of(cascade) if trusted is None else trusted.policy(cascade.mode, cascade.task)
 
 

@@ -31,10 +31,7 @@ class Overseen:
     @property
     def policy(self) -> Policy:
         """What a request without controls of its own would be judged by now."""
-        cascade, fallback = self.cascade, self.auditor.watch.standing.fallback
-        if cascade.policy.mode == "certified" and fallback is not None:
-            return cascade.fallen_back(fallback).policy
-        return cascade.steered(self.pool.pressure).policy
+        return self.cascade.standing(self.auditor.watch, self.pool.pressure).policy
 
 
 def cascade_card(overseen: Overseen) -> JsonObject:

@@ -20,15 +20,9 @@ def routed(asked: Asked, served: Served) -> Cascade:
 
 
 def standing(cascade: Cascade, served: Served) -> Cascade:
-    """The cascade as it stands just now: without its certificate where that does not hold, and at the threshold that
-    its budget and the final tier's load make."""
-    if len(cascade.tiers) == 1:
-        return cascade
-    if cascade.policy.mode == "certified":
-        fallback = served.watches[cascade.name].standing.fallback
-        if fallback is not None:
-            return cascade.fallen_back(fallback)
-    return cascade.steered(served.pools[cascade.final.name].pressure)
+    """The cascade as it stands just now; a single tier has nothing that could change."""
+    watch = served.watches.get(cascade.name)
+    return cascade if watch is None else cascade.standing(watch, served.pools[cascade.final.name].pressure)
 
 
 def refuse_of_one_model(cascade: Cascade, prompt: Prompt) -> None:

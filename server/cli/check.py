@@ -7,7 +7,7 @@ from rich.console import Console
 
 from models.launcher.speculation import Drafter, Handover
 from router.policy import Policy
-from server.building import served_policy
+from server.building import served_policy, trusted_of
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
@@ -111,7 +111,7 @@ def by_requests(tokens_by_batch: Mapping[int, int]) -> str:
 def rule(cascade: CascadeSettings) -> str:
     """When which tier answers."""
     *drafters, final = cascade.tiers
-    policy = served_policy(cascade)
+    policy = served_policy(cascade, trusted_of(cascade))
     if policy.mode == "exact":
         why = "mode exact" if policy.fallback is None else f"mode certified cannot be kept: {policy.fallback}"
         return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts ({why})"
@@ -193,7 +193,8 @@ def unwatched(cascade: CascadeSettings) -> Iterator[str]:
     """Why audits would not watch the certificate that is served."""
     if cascade.trust is None or cascade.mode != "certified":
         return
-    watched = next((certificate.watched for _, certificate in cascade.trust.certificates), None)
+    certificate = cascade.trust.watched
+    watched = None if certificate is None else certificate.watched
     if cascade.audits.rate is None or cascade.audits.spend_per_day is None:
         yield "no audits watch the certificate"
     elif watched is None or watched[0] != cascade.audits.grader:
