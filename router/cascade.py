@@ -140,15 +140,15 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
             async with aclosing(parts_of(cascade, drafting, tier, prompt)) as parts:
                 async for part in parts:
                     yield part
-            if isinstance(drafting.verdict, Keep):
+            if isinstance(drafting.ruling, Keep):
                 observe(Finished(tier.name))
                 return
             if drafting.prefix is not None:
-                go_up(cascade, tier, final, drafting.verdict, observe)
+                go_up(cascade, tier, final, drafting.ruling, observe)
                 observe(Continued(final.name, drafting.prefix.tokens))
                 asking = prompt.after(drafting.prefix, drafting.handover)
                 break
-            go_up(cascade, tier, following, drafting.verdict, observe)
+            go_up(cascade, tier, following, drafting.ruling, observe)
             asking = prompt.handing_over(drafting.handover)
     async with aclosing(finally_answered(final, asking, observe)) as final_parts:
         async for part in final_parts:

@@ -30,7 +30,7 @@ OF_NO_USE = frozenset({"empty", "looping"})
 
 class Drafting:
     """An attempt of one drafter. `parts` yields what the client may be shown: all of an accepted draft, nothing of a
-    rejected one but the beginning that its gate let out. Then `verdict` says what became of the draft, `handover` what
+    rejected one but the beginning that its gate let out. Then `ruling` says what became of the draft, `handover` what
     the next tier's engine may verify, and `prefix` what was shown and must be gone on from.
 
     A drafter that fails is a reason to go up.
@@ -43,7 +43,7 @@ class Drafting:
         self._panel = panel
         self._observe = observe
         self._began_s = 0.0
-        self.verdict: Keep | GoUp = GoUp("unsure")
+        self.ruling: Keep | GoUp = GoUp("unsure")
         self.handover: Handover | None = None
         self.prefix: Prefix | None = None
 
@@ -52,9 +52,9 @@ class Drafting:
         try:
             parts = await self._whole()
         except ModelError as error:
-            self.verdict = GoUp(error.reason)
+            self.ruling = GoUp(error.reason)
             return
-        if isinstance(self.verdict, Keep):
+        if isinstance(self.ruling, Keep):
             for part in parts:
                 yield part
 
@@ -69,7 +69,7 @@ class Drafting:
                     yield part
         finally:
             self._done(stream.tokens, shown=stream.shown_tokens)
-        if isinstance(self.verdict, GoUp):
+        if isinstance(self.ruling, GoUp):
             self._leave(stream)
             return
         for last in self._worded(stream):
@@ -84,10 +84,10 @@ class Drafting:
             deltas = [part for part in parts if isinstance(part, Delta)]
             draft = draft_of(deltas)
             try:
-                self.verdict = await self._decided(draft, asking)
+                self.ruling = await self._decided(draft, asking)
             finally:
                 self._done(length_of(deltas), shown=0)
-        if isinstance(self.verdict, GoUp):
+        if isinstance(self.ruling, GoUp):
             self.handover = self._of_use(handover_of(draft, deltas))
         return parts
 
@@ -113,17 +113,17 @@ class Drafting:
         """What becomes of a draft, after the final tier's verdict where it is in doubt."""
         band = band_of(judgement, self._policy)
         if band is None:
-            return judgement.verdict
+            return judgement.ruling
         try:
             probability = await self._panel.verdict(self._prompt, draft, self._observe)
         except ModelError:
-            return without_opinions(self._policy, failed=True).verdict
+            return without_opinions(self._policy, failed=True).ruling
         if probability is None:
-            return without_opinions(self._policy).verdict
+            return without_opinions(self._policy).ruling
         return after_verdict(band, probability)
 
     async def _written(self, stream: Stream) -> AsyncGenerator[Delta]:
-        """What may be shown before there is a verdict; then there is one."""
+        """What may be shown before there is a ruling; then there is one."""
         try:
             async with aclosing(metered(self._tier, self._asking.streamed(), self._observe)) as parts:
                 async for part in parts:
@@ -139,7 +139,7 @@ class Drafting:
             self._observe(Failed(self._tier.name, error.reason))
             if stream.is_the_drafters_alone:
                 raise
-            self.verdict = GoUp(error.reason)
+            self.ruling = GoUp(error.reason)
 
     def _taken(self, stream: Stream, delta: Delta) -> Sequence[Delta]:
         """What may be shown now; the client's stream opens with the first of it."""
@@ -160,7 +160,7 @@ class Drafting:
         return self._prompt.scored(self._policy.scorer.alternatives)
 
     def _judged(self, judgement: Judgement) -> None:
-        self.verdict = judgement.verdict
+        self.ruling = judgement.ruling
         self._scored(judgement)
 
     def _scored(self, judgement: Judgement) -> None:
@@ -168,10 +168,10 @@ class Drafting:
             self._observe(Scored(self._tier.name, judgement.score, judgement.confidence))
 
     def _done(self, tokens: int, *, shown: int) -> None:
-        answered = tokens if isinstance(self.verdict, Keep) else shown
+        answered = tokens if isinstance(self.ruling, Keep) else shown
         self._observe(Drafted(self._tier.name, tokens, answered))
-        if isinstance(self.verdict, Keep):
-            self._observe(Accepted(self._tier.name, self.verdict.reason))
+        if isinstance(self.ruling, Keep):
+            self._observe(Accepted(self._tier.name, self.ruling.reason))
 
     def _leave(self, stream: Stream) -> None:
         """What was shown, to be gone on from; and what was not, for the next tier's engine to verify."""
@@ -183,7 +183,7 @@ class Drafting:
         self.handover = self._of_use(rest if rest.text or rest.token_ids else None)
 
     def _of_use(self, handover: Handover | None) -> Handover | None:
-        return None if isinstance(self.verdict, GoUp) and self.verdict.reason in OF_NO_USE else handover
+        return None if isinstance(self.ruling, GoUp) and self.ruling.reason in OF_NO_USE else handover
 
 
 async def whole(tier: Tier, prompt: Prompt, observe: Observe) -> tuple[Delta | Finish, ...]:

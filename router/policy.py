@@ -55,7 +55,7 @@ class GoUp:
 class Judgement:
     """What becomes of a draft, and its score and confidence where it got as far as that."""
 
-    verdict: Keep | GoUp
+    ruling: Keep | GoUp
     score: float | None = None
     confidence: float | None = None
 

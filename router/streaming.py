@@ -179,7 +179,7 @@ class Stream:
             if evidence.missing is None
             else without_evidence(evidence.missing, self._policy)
         )
-        if isinstance(judgement.verdict, GoUp):
+        if isinstance(judgement.ruling, GoUp):
             self.doubt = judgement
         elif self._refuses():
             self.doubt = Judgement(GoUp("refused"))

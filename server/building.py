@@ -26,7 +26,9 @@ from router.steering import Steering
 from router.trusted import Trusted
 from router.watch import Watch
 from server.auditing import Auditor, Comparing, Counting
-from server.settings.schema import AuditSettings, BudgetSettings, CascadeSettings, Settings, TierSettings
+from server.settings.cascade import AuditSettings, BudgetSettings, CascadeSettings
+from server.settings.schema import Settings
+from server.settings.tier import TierSettings
 from server.store.records import Ledger
 
 KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first

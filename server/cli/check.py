@@ -11,16 +11,11 @@ from server.building import served_policy, trusted_of
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
+from server.settings.cascade import AuditSettings, BudgetSettings, CascadeSettings, StreamSettings
 from server.settings.reading import SettingsError, read_settings
-from server.settings.schema import (
-    AuditSettings,
-    BudgetSettings,
-    CascadeSettings,
-    Settings,
-    StreamSettings,
-    TierSettings,
-)
+from server.settings.schema import Settings
 from server.settings.store import StoreSettings
+from server.settings.tier import TierSettings
 from server.store.home import home_of, state_folder
 
 

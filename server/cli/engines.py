@@ -8,8 +8,9 @@ from models.launcher.gpus import start_order
 from models.launcher.program import Program, engine_command
 from models.launcher.speculation import Drafter, Handover, Speculation, speculation_flags
 from server.settings.reading import PREFIX
-from server.settings.schema import EngineSettings, Settings
+from server.settings.schema import Settings
 from server.settings.speculation import DrafterSettings, HandoverSettings
+from server.settings.tier import EngineSettings
 
 
 @dataclass(frozen=True, slots=True)

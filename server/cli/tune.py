@@ -23,8 +23,9 @@ from router.scorers import ScorerName
 from router.trust import Fit, OpinionPrint, TierPrint, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
+from server.settings.cascade import CascadeSettings
 from server.settings.reading import SettingsError, read_settings_to_tune
-from server.settings.schema import CascadeSettings, Settings
+from server.settings.schema import Settings
 
 LEDGER = "splits.json"  # beside the questions, whatever artefact they are for
 FIXED: tuple[ScorerName, ...] = get_args(ScorerName)

@@ -17,7 +17,7 @@ def accepts(confidence: float, threshold: float, band: Band | None, probability:
     policy = Policy("threshold", SCORERS["margin"], threshold, (), "escalate", verdict=band)
     judgement = scored(confidence, policy)
     asked = band_of(judgement, policy)
-    return isinstance(judgement.verdict if asked is None else after_verdict(asked, probability), Keep)
+    return isinstance(judgement.ruling if asked is None else after_verdict(asked, probability), Keep)
 
 
 @st.composite

@@ -1,0 +1,59 @@
+"""What every request goes through before it is read: its id, whether its sender may ask, and how much it may send."""
+
+import asyncio
+import re
+import uuid
+
+from fastapi import Request
+
+from server.errors import RequestError
+from server.settings.schema import Settings
+from server.settings.server import ServerSettings, is_loopback
+
+MAX_LENGTH_DIGITS = 19
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def request_id_of(request: Request) -> str:
+    """The client's own `x-request-id` where it is a plain one, else a new one."""
+    given = request.headers.get("x-request-id", "")
+    if REQUEST_ID.fullmatch(given):
+        return given
+    made: str = request.scope.setdefault("smallfirst.request_id", uuid.uuid4().hex)
+    return made
+
+
+def refuse_strangers(request: Request) -> None:
+    """Without keys, this machine alone may ask: a web page whose name was made to lead here may not."""
+    settings: Settings = request.app.state.settings
+    if settings.server.auth is None and not is_loopback(host_of(request)):
+        raise RequestError("host: this gateway is for its own machine: ask it as 127.0.0.1 or localhost", status=403)
+
+
+def host_of(request: Request) -> str:
+    """The name in the Host header, as it stands there: Starlette's URL has the server's own where it is an odd one."""
+    host = request.headers.get("host", "")
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+
+
+async def read_body(request: Request, server: ServerSettings, *, most: int | None = None) -> bytes:
+    """The body of a JSON request, of `most` bytes. Raises RequestError where it is another kind, too large, or too long
+    in coming."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RequestError("content-type: send the body as application/json", status=415)
+    limit = min(server.max_body_bytes, most or server.max_body_bytes)
+    too_large = RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit):
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(server.body_s):
+            async for part in request.stream():
+                body += part
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError as late:
+        raise RequestError(f"the body did not come within {server.body_s:g} s", status=408) from late
+    return bytes(body)

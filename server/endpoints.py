@@ -1,0 +1,106 @@
+"""The routes that ask models: the doors, what passes through to one tier, and what is known of past answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
+
+from models.errors import TimedOut
+from router.cascade import Cascade
+from server.answering import Answer, Order, unless_gone
+from server.arriving import read_body, refuse_strangers, request_id_of
+from server.auditing import Ticket
+from server.building import Served
+from server.cascades import Overseen
+from server.doors.chat import CHAT
+from server.doors.completion import COMPLETION
+from server.doors.door import Arrival, Asked, Door
+from server.doors.feedback import MOST_BYTES, read_feedback
+from server.doors.messages import MESSAGES
+from server.doors.messages_count import counted, read_count
+from server.doors.responses import RESPONSES
+from server.headers import id_headers
+from server.passing import Errand, Passage, read_passed, tier_of
+from server.recall import heard, recalled
+from server.routing import found, routed
+from server.settings.schema import Settings
+from server.settings.server import ServerSettings
+
+DOORS = (CHAT, COMPLETION, RESPONSES, MESSAGES)
+
+
+def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
+    """The route behind a door: a cascade, or a tier, of the name in `model` answers."""
+
+    async def answered(request: Request) -> Response:
+        settings: Settings = request.app.state.settings
+        refuse_strangers(request)
+        body = await read_body(request, settings.server)
+        began_s = time.perf_counter()
+        asked = door.read(body, Arrival(request_id_of(request), int(time.time()), request.headers))
+        cascade = routed(asked, request.app.state.served)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, ticket_of(request, cascade, asked))
+        return Answer(order, request.app.state.metrics, request.app.state.keeping)
+
+    return answered
+
+
+def ticket_of(request: Request, cascade: Cascade, asked: Asked) -> Ticket | None:
+    """The request's part in its cascade's audits; none where it is judged as it wants itself."""
+    overseen: dict[str, Overseen] = request.app.state.overseen
+    if cascade.name not in overseen or asked.controls.decides or cascade.policy.mode == "exact":
+        return None
+    return overseen[cascade.name].auditor.ticket(asked.prompt, cascade.policy)
+
+
+def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
+    """The route to a tier's own endpoint of that path."""
+
+    async def passed(request: Request) -> Response:
+        server: ServerSettings = request.app.state.settings.server
+        served: Served = request.app.state.served
+        refuse_strangers(request)
+        body = await read_body(request, server)
+        asked, fields = read_passed(body)
+        tier = tier_of(found(asked, served), path)
+        pool = served.pools[tier.name]
+        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s)
+        return Passage(errand, request.app.state.metrics)
+
+    return passed
+
+
+async def count_tokens(request: Request) -> JSONResponse:
+    """How many tokens a conversation is to the first tier that can tell."""
+    settings: Settings = request.app.state.settings
+    served: Served = request.app.state.served
+    refuse_strangers(request)
+    request_id = request_id_of(request)
+    model, fields = read_count(await read_body(request, settings.server))
+    tiers = found(model, served).tiers
+    work = counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
+    try:
+        async with asyncio.timeout(settings.server.deadline_s):
+            tokens = await unless_gone(work, request.receive)
+    except TimeoutError as late:
+        raise TimedOut("no tier counted within the gateway's deadline") from late
+    if tokens is None:
+        raise ClientDisconnect
+    return JSONResponse({"input_tokens": tokens}, headers=id_headers(request_id))
+
+
+async def get_decision(request: Request, decision_id: str) -> Response:
+    """Why a request went where it went, and what it cost."""
+    refuse_strangers(request)
+    return await recalled(request.app.state.keeping, decision_id)
+
+
+async def take_feedback(request: Request) -> JSONResponse:
+    """What somebody thinks of an answer."""
+    server: ServerSettings = request.app.state.settings.server
+    refuse_strangers(request)
+    body = await read_body(request, server, most=MOST_BYTES)
+    return await heard(request.app.state.keeping, read_feedback(body))

@@ -1,0 +1,78 @@
+"""What the gateway says of itself: its models, pools and cascades, whether it is well, and its metrics."""
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from models.wire import JsonObject
+from server.arriving import refuse_strangers
+from server.building import Served
+from server.cascades import Overseen, cascade_card
+from server.pools import pool_card
+from server.readiness import Readiness
+from server.routing import unknown_model
+
+
+async def list_models(request: Request) -> JSONResponse:
+    """Cascades first, then tiers."""
+    refuse_strangers(request)
+    return JSONResponse({"object": "list", "data": model_cards(request)})
+
+
+async def get_model(request: Request, model: str) -> JSONResponse:
+    """One of them."""
+    refuse_strangers(request)
+    card = next((card for card in model_cards(request) if card["id"] == model), None)
+    if card is None:
+        raise unknown_model(model, request.app.state.served)
+    return JSONResponse(card)
+
+
+def model_cards(request: Request) -> list[JsonObject]:
+    """What clients can name as `model`, in OpenAI's shape; `smallfirst` says what each one is."""
+    served: Served = request.app.state.served
+    kinds: dict[str, JsonObject] = {
+        **{name: {"kind": "cascade", "tiers": [tier.name for tier in cascade.tiers]}
+           for name, cascade in served.cascades.items()},
+        **{name: {"kind": "tier"} for name in served.tiers},
+    }  # fmt: skip
+    created = request.app.state.started_s
+    return [
+        {"id": name, "object": "model", "created": created, "owned_by": "smallfirst", "smallfirst": kind}
+        for name, kind in kinds.items()
+    ]
+
+
+async def list_pools(request: Request) -> JSONResponse:
+    """Each tier's servers: what they can do, how busy they are, and whether they are asked."""
+    refuse_strangers(request)
+    served: Served = request.app.state.served
+    return JSONResponse({"object": "list", "data": [pool_card(name, pool) for name, pool in served.pools.items()]})
+
+
+async def list_cascades(request: Request) -> JSONResponse:
+    """Where each cascade stands: its threshold, budget, audits and certificate."""
+    refuse_strangers(request)
+    overseen: dict[str, Overseen] = request.app.state.overseen
+    return JSONResponse({"object": "list", "data": [cascade_card(one) for one in overseen.values()]})
+
+
+async def health() -> JSONResponse:
+    """The process is alive."""
+    return JSONResponse({"status": "ok"})
+
+
+async def ready(request: Request) -> JSONResponse:
+    """200 when every cascade's final tier answers, else 503; with each tier's state."""
+    readiness: Readiness = request.app.state.readiness
+    up = await readiness.tiers()
+    is_ready = readiness.can_answer(up)
+    tiers = {name: "up" if is_up else "down" for name, is_up in up.items()}
+    return JSONResponse({"ready": is_ready, "tiers": tiers}, 200 if is_ready else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    refuse_strangers(request)
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,65 @@
+"""Every error that gets no further than the door, as the API's own clients read it."""
+
+from dataclasses import replace
+
+import structlog
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from models.errors import ModelError
+from server.arriving import request_id_of
+from server.endpoints import DOORS
+from server.errors import INTERNAL, Problem, RequestError, openai_error, problem_of, status_problem
+from server.headers import id_headers
+from server.metrics import Metrics
+from server.recall import Unavailable
+
+log = structlog.get_logger()
+
+
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """A client's own mistake."""
+    return problem_reply(request, error.problem if isinstance(error, RequestError) else INTERNAL)
+
+
+async def not_answered(request: Request, error: Exception) -> JSONResponse:
+    """A model that failed outside of a cascade."""
+    return problem_reply(request, problem_of(error) if isinstance(error, ModelError) else INTERNAL)
+
+
+async def not_available(request: Request, error: Exception) -> JSONResponse:
+    """The store cannot do it now."""
+    return problem_reply(request, error.problem if isinstance(error, Unavailable) else INTERNAL)
+
+
+async def not_routed(request: Request, error: Exception) -> JSONResponse:
+    """An unknown path or method, in OpenAI's shape."""
+    if not isinstance(error, HTTPException):
+        return problem_reply(request, INTERNAL)
+    reply = problem_reply(request, status_problem(error.status_code))
+    reply.headers.update(error.headers or {})
+    return reply
+
+
+async def failed(request: Request, _error: Exception) -> JSONResponse:
+    """A mistake of ours: the log has the cause."""
+    return problem_reply(request, INTERNAL)
+
+
+async def nobody_there(_request: Request, _error: Exception) -> Response:
+    """The client left while it was still sending; nobody reads this."""
+    return Response(status_code=400)
+
+
+def problem_reply(request: Request, problem: Problem) -> JSONResponse:
+    """An error as the answer to a request that got no further than the door; counted and logged as such."""
+    request_id = request_id_of(request)
+    metrics: Metrics = request.app.state.metrics
+    metrics.refused(problem.status)
+    field = (problem.param or "").partition(".")[0]  # deeper names are the client's own words
+    log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
+    path = f"{request.url.path}/"
+    error_body = next((door.error_body for door in DOORS if path.startswith(f"{door.path}/")), openai_error)
+    body = error_body(replace(problem, request_id=request_id))
+    return JSONResponse(body, problem.status, {**problem.headers, **id_headers(request_id)})
