@@ -20,6 +20,7 @@ from models.errors import BadReply, ModelError
 from router.cascade import Cascade, answer
 from router.events import Event, Wrote
 from router.outcome import Outcome
+from server.access.caller import Caller
 from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
@@ -39,13 +40,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request that passed its door: what to ask of which cascade, for how long at most, and its part in audits."""
+    """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, and its
+    part in audits."""
 
     cascade: Cascade
     asked: Asked
     door: Door
     deadline_s: float
     began_s: float
+    caller: Caller
     ticket: Ticket | None = None
 
 

@@ -6,6 +6,7 @@ import uuid
 
 from fastapi import Request
 
+from server.access.caller import Caller, anyone
 from server.errors import RequestError
 from server.settings.schema import Settings
 from server.settings.server import ServerSettings, is_loopback
@@ -23,11 +24,13 @@ def request_id_of(request: Request) -> str:
     return made
 
 
-def refuse_strangers(request: Request) -> None:
-    """Without keys, this machine alone may ask: a web page whose name was made to lead here may not."""
+async def caller_of(request: Request) -> Caller:
+    """Who sent the request. Without keys, this machine alone may ask: a web page whose name was made to lead here may
+    not. Raises RequestError."""
     settings: Settings = request.app.state.settings
     if settings.server.auth is None and not is_loopback(host_of(request)):
         raise RequestError("host: this gateway is for its own machine: ask it as 127.0.0.1 or localhost", status=403)
+    return anyone()
 
 
 def host_of(request: Request) -> str:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from models.errors import TimedOut
 from router.cascade import Cascade
 from server.answering import Answer, Order, unless_gone
-from server.arriving import read_body, refuse_strangers, request_id_of
+from server.arriving import caller_of, read_body, request_id_of
 from server.auditing import Ticket
 from server.building import Served
 from server.cascades import Overseen
@@ -37,12 +37,13 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
 
     async def answered(request: Request) -> Response:
         settings: Settings = request.app.state.settings
-        refuse_strangers(request)
+        caller = await caller_of(request)
         body = await read_body(request, settings.server)
         began_s = time.perf_counter()
         asked = door.read(body, Arrival(request_id_of(request), int(time.time()), request.headers))
         cascade = routed(asked, request.app.state.served)
-        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, ticket_of(request, cascade, asked))
+        ticket = ticket_of(request, cascade, asked)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket)
         return Answer(order, request.app.state.metrics, request.app.state.keeping)
 
     return answered
@@ -62,7 +63,7 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
     async def passed(request: Request) -> Response:
         server: ServerSettings = request.app.state.settings.server
         served: Served = request.app.state.served
-        refuse_strangers(request)
+        await caller_of(request)
         body = await read_body(request, server)
         asked, fields = read_passed(body)
         tier = tier_of(found(asked, served), path)
@@ -77,7 +78,7 @@ async def count_tokens(request: Request) -> JSONResponse:
     """How many tokens a conversation is to the first tier that can tell."""
     settings: Settings = request.app.state.settings
     served: Served = request.app.state.served
-    refuse_strangers(request)
+    await caller_of(request)
     request_id = request_id_of(request)
     model, fields = read_count(await read_body(request, settings.server))
     tiers = found(model, served).tiers
@@ -94,13 +95,13 @@ async def count_tokens(request: Request) -> JSONResponse:
 
 async def get_decision(request: Request, decision_id: str) -> Response:
     """Why a request went where it went, and what it cost."""
-    refuse_strangers(request)
+    await caller_of(request)
     return await recalled(request.app.state.keeping, decision_id)
 
 
 async def take_feedback(request: Request) -> JSONResponse:
     """What somebody thinks of an answer."""
     server: ServerSettings = request.app.state.settings.server
-    refuse_strangers(request)
+    await caller_of(request)
     body = await read_body(request, server, most=MOST_BYTES)
     return await heard(request.app.state.keeping, read_feedback(body))

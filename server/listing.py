@@ -6,7 +6,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from models.wire import JsonObject
-from server.arriving import refuse_strangers
+from server.arriving import caller_of
 from server.building import Served
 from server.cascades import Overseen, cascade_card
 from server.pools import pool_card
@@ -16,13 +16,13 @@ from server.routing import unknown_model
 
 async def list_models(request: Request) -> JSONResponse:
     """Cascades first, then tiers."""
-    refuse_strangers(request)
+    await caller_of(request)
     return JSONResponse({"object": "list", "data": model_cards(request)})
 
 
 async def get_model(request: Request, model: str) -> JSONResponse:
     """One of them."""
-    refuse_strangers(request)
+    await caller_of(request)
     card = next((card for card in model_cards(request) if card["id"] == model), None)
     if card is None:
         raise unknown_model(model, request.app.state.served)
@@ -46,14 +46,14 @@ def model_cards(request: Request) -> list[JsonObject]:
 
 async def list_pools(request: Request) -> JSONResponse:
     """Each tier's servers: what they can do, how busy they are, and whether they are asked."""
-    refuse_strangers(request)
+    await caller_of(request)
     served: Served = request.app.state.served
     return JSONResponse({"object": "list", "data": [pool_card(name, pool) for name, pool in served.pools.items()]})
 
 
 async def list_cascades(request: Request) -> JSONResponse:
     """Where each cascade stands: its threshold, budget, audits and certificate."""
-    refuse_strangers(request)
+    await caller_of(request)
     overseen: dict[str, Overseen] = request.app.state.overseen
     return JSONResponse({"object": "list", "data": [cascade_card(one) for one in overseen.values()]})
 
@@ -74,5 +74,5 @@ async def ready(request: Request) -> JSONResponse:
 
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    refuse_strangers(request)
+    await caller_of(request)
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
