@@ -16,7 +16,7 @@ from server.settings.reading import SettingsError, read_settings
 from server.settings.schema import Settings
 from server.settings.store import StoreSettings
 from server.settings.tier import TierSettings
-from server.store.home import home_of, state_folder
+from server.store.home import home_of, place_told, state_folder
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -56,7 +56,7 @@ def kept(store: StoreSettings, state: Path | None) -> str:
     if home is None:
         return "nothing is kept"
     days = "for good" if store.keep_days is None else f"for {store.keep_days:g} days"
-    return f"decisions {'and texts' if store.texts else 'without texts'}, {days}, in {home.folder}"
+    return f"decisions {'and texts' if store.texts else 'without texts'}, {days}, in {place_told(home)}"
 
 
 def forgotten(settings: Settings, state: Path | None) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`smallfirst explain`: why one request went where it went, from a running gateway or from the store itself."""
 
 import asyncio
+import os
 from http import HTTPStatus
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from server.cli.decision_page import page
 from server.settings.store import StoreSettings
 from server.store.database import Database
 from server.store.finding import Found, find
-from server.store.home import Home, home_of
+from server.store.home import Home, home_of, state_folder
 from server.store.records import StoreDown, is_id
 from server.store.telling import found_in
 
@@ -44,8 +45,10 @@ def home(store: str) -> Home:
     try:
         settings = StoreSettings(url=store) if ":" in store else StoreSettings(folder=Path(store))
     except ValidationError as wrong:
-        raise CannotExplain(f"--store {store}: a folder is wanted, or sqlite:////the/whole/path.db") from wrong
-    found = home_of(settings, None)
+        raise CannotExplain(
+            "--store: a folder is wanted, or sqlite:////the/whole/path.db, or postgresql://user@host/database"
+        ) from wrong
+    found = home_of(settings, state_folder(os.environ) or Path())
     if found is None:
         raise CannotExplain("--store none: there is nothing to read")
     return found

@@ -69,7 +69,7 @@ def explain(
     decision: Annotated[str, typer.Argument(metavar="ID", help="A response's id, or its x-request-id.")],
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
     store: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Read the store itself: its folder, or sqlite:///….")
+        str | None, typer.Option(metavar="FOLDER", help="Read the store itself: its folder, or its URL.")
     ] = None,
 ) -> None:
     """Say why a request went where it went, token by token, and what it would have cost otherwise."""
@@ -162,7 +162,7 @@ def demo_questions(
 
 @app.command("prompts")
 def stored_prompts(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="The store's folder, or sqlite:///….")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store's folder, or its URL.")],
     cascade: Annotated[str | None, typer.Option(help="Of this cascade alone.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="So many, drawn at random.")] = None,
     judged_only: Annotated[bool, typer.Option("--judged-only", help="Those with feedback alone.")] = False,

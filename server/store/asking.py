@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Table, and_, delete, or_, select
+from sqlalchemy import Row, RowMapping, Table, and_, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.store.migrating import known_columns
 from server.store.records import Audit, Decision, Feedback, Placed, ids_of
 from server.store.tables import AUDITS, DECISIONS, FEEDBACK
 
@@ -21,8 +22,9 @@ DECISION, AUDIT, PLACED, SAID = TypeAdapter(Decision), TypeAdapter(Audit), TypeA
 async def decision_of(connection: AsyncConnection, given: str) -> Decision | None:
     """The latest decision that has this id, of whichever kind."""
     ids = DECISIONS.c.id, DECISIONS.c.request_id, DECISIONS.c.response_id
-    wanted = select(DECISIONS).where(or_(*(column == given for column in ids))).order_by(DECISIONS.c.time.desc())
-    row = (await connection.execute(wanted.limit(1))).one_or_none()
+    known = await known_columns(connection, DECISIONS)
+    wanted = select(*known).where(or_(*(column == given for column in ids))).order_by(DECISIONS.c.time.desc())
+    row = (await connection.execute(wanted.limit(1))).mappings().one_or_none()
     return None if row is None else decision_in(row)
 
 
@@ -47,11 +49,12 @@ async def with_texts(
     """Answered requests whose texts were kept, of one cascade or all, that come behind a time and id, in that order."""
     time, last = behind
     later = or_(DECISIONS.c.time > time, and_(DECISIONS.c.time == time, DECISIONS.c.id > last))
-    wanted = select(DECISIONS).where(later, DECISIONS.c.texts.is_not(None), DECISIONS.c.status == ANSWERED)
+    known = await known_columns(connection, DECISIONS)
+    wanted = select(*known).where(later, DECISIONS.c.texts.is_not(None), DECISIONS.c.status == ANSWERED)
     if cascade is not None:
         wanted = wanted.where(DECISIONS.c.cascade == cascade)
     rows = await connection.execute(wanted.order_by(DECISIONS.c.time, DECISIONS.c.id).limit(most))
-    return [decision_in(row) for row in rows]
+    return [decision_in(row) for row in rows.mappings()]
 
 
 async def last_words(connection: AsyncConnection, decisions: Iterable[Decision]) -> Mapping[str, Feedback]:
@@ -76,9 +79,9 @@ async def forget_in(connection: AsyncConnection, table: Table, before: float) ->
     return (await connection.execute(delete(table).where(table.c.id.in_(old)))).rowcount
 
 
-def decision_in(row: Row[tuple[object, ...]]) -> Decision:
+def decision_in(row: RowMapping) -> Decision:
     """A row of decisions."""
-    fields = {**fields_of(row)}
+    fields = {**row}
     return DECISION.validate_python({**fields, "evidence": fields["evidence"] or ()})
 
 

@@ -1,35 +1,26 @@
-"""The store's database: connections that wait within limits, transactions, migrations. Knows SQLite's ways, and leaves
-room for PostgreSQL's."""
+"""The store's database: transactions within limits, over tables that are up to date. SQLite and PostgreSQL have modules
+for what is their own."""
 
 import asyncio
-import contextlib
-import os
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Self, TypeVar
 
-import orjson
-from sqlalchemy import URL, Connection, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from server.settings.store import POSTGRESQL
+from server.store import sqlite
+from server.store.connecting import WRITES
+from server.store.migrating import OLDER, migrated
 from server.store.records import StoreDown
-from server.store.segment import MODE
 
-MIGRATIONS = Path(__file__).with_name("migrations")
-DRIVERS = {"sqlite": "sqlite+aiosqlite"}
-LOCKED_S = 2.0  # how long SQLite waits for another writer
 READ_S = 5.0
-WRITES = "smallfirst_writes"
-TOGETHER = "PRAGMA journal_mode = WAL"  # who reads and who writes do not wait for each other
-PRAGMAS = (
-    "PRAGMA synchronous = FULL",  # what left the journal outlives the machine's end
-    "PRAGMA secure_delete = ON",  # what is deleted can no longer be read in the file
-)
+WRITE_S = 30.0
+MIGRATE_S = 3600.0
+REFUSED = ("22", "23", "54")  # classes of SQLSTATE: a value, a constraint, a limit
 
 Made = TypeVar("Made")
 
@@ -41,56 +32,77 @@ class Refused(Exception):
 class Database:
     """Made in a running event loop, and closed in it."""
 
-    def __init__(self, url: str) -> None:
-        self._url = with_driver(make_url(url))
+    def __init__(self, url: str, *, write_s: float = WRITE_S) -> None:
+        self._url = url
+        self._write_s = write_s
+        self._is_postgresql = url.startswith(POSTGRESQL)
+        if not self._is_postgresql:
+            refuse_unknown(url)
         self._engine: AsyncEngine | None = None
         self._connecting = asyncio.Lock()
-        self._preparing = asyncio.Lock()
+        self._preparing: asyncio.Task[None] | None = None
         self._prepared = False
+        self._is_others = False
 
     @classmethod
     def of_others(cls, url: str) -> Self:
         """A database that is only read: its tables are left as they are, and none is made. Raises StoreDown where there
         is no such file."""
         database = cls(url)
-        file = database._url.database
-        if database._url.get_backend_name() == "sqlite" and not (file and Path(file).is_file()):
-            raise StoreDown(f"there is no database {file}")
-        database._prepared = True
+        if not database._is_postgresql and not sqlite.file_of(make_url(url)).is_file():
+            raise StoreDown(f"there is no database {sqlite.file_of(make_url(url))}")
+        database._is_others = True
         return database
 
     async def prepare(self) -> None:
-        """Bring the tables to what this version knows; once is enough, and others may do the same at the same time.
-        Raises StoreDown."""
-        async with self._preparing:
-            if not self._prepared:
-                await asyncio.to_thread(import_module, "alembic.command")  # an eighth of a second
-                async with self.writing() as connection:
-                    await connection.run_sync(migrated)
-                self._prepared = True
+        """Bring the tables to what this version knows; once is enough, and others may do the same at the same time. It
+        goes on where who waits for it gives up. Raises StoreDown."""
+        if self._prepared or self._is_others:
+            return
+        if self._preparing is None or self._preparing.done():
+            self._preparing = asyncio.create_task(self._prepare())
+            self._preparing.add_done_callback(heard)
+        await asyncio.shield(self._preparing)
+
+    async def _prepare(self) -> None:
+        await asyncio.to_thread(import_module, "alembic.command")  # an eighth of a second
+        async with self._transaction(MIGRATE_S) as connection:
+            await connection.run_sync(migrated)
+        self._prepared = True
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that writes. Raises StoreDown, or Refused."""
-        engine = await self._connected()
-        async with translated(), engine.execution_options(**{WRITES: True}).begin() as connection:
-            yield connection
+        try:
+            async with self._transaction(self._write_s) as connection:
+                yield connection
+        except StoreDown:
+            self._prepared = False  # it may be another one, or an empty one, when it is back
+            raise
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[Made]]) -> Made:
         """What the work makes of a transaction that only reads. Raises StoreDown, also where it takes too long."""
-        try:
-            async with asyncio.timeout(READ_S):
-                await self.prepare()
-                engine = await self._connected()
-                async with translated(), engine.connect() as connection:
-                    return await work(connection)
-        except TimeoutError as late:
-            raise StoreDown(f"the database did not answer within {READ_S:g} s") from late
+        async with in_time(READ_S):
+            await self.prepare()
+            engine = await self._connected()
+            async with translated(), engine.execution_options(**{OLDER: self._is_others}).connect() as connection:
+                return await work(connection)
 
     async def close(self) -> None:
         """Let go of all connections."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
         if self._engine is not None:
             await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self, within_s: float) -> AsyncIterator[AsyncConnection]:
+        # SQLite is this machine's, and a thread that writes a file cannot be stopped.
+        async with in_time(within_s if self._is_postgresql else None):
+            engine = await self._connected()
+            async with translated(), engine.execution_options(**{WRITES: True}).begin() as connection:
+                yield connection
 
     async def _connected(self) -> AsyncEngine:
         async with self._connecting:
@@ -99,76 +111,39 @@ class Database:
             return self._engine
 
 
-def new_engine(url: URL) -> AsyncEngine:
+def new_engine(url: str) -> AsyncEngine:
     """Connections to the database, which are made when they are needed. Raises StoreDown."""
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, json_serializer=as_json, json_deserializer=orjson.loads, hide_parameters=True)
-    make_private(Path(url.database or ""))
-    engine = create_async_engine(
-        url,
-        json_serializer=as_json,
-        json_deserializer=orjson.loads,
-        hide_parameters=True,
-        connect_args={"timeout": LOCKED_S},
-    )
-    event.listen(engine.sync_engine, "connect", set_up_sqlite)
-    event.listen(engine.sync_engine, "begin", begin_in_sqlite)
-    return engine
+    if not url.startswith(POSTGRESQL):
+        return sqlite.new_engine(make_url(url))
+    from server.store import postgresql  # its driver takes a while, and most do not need it
+
+    return postgresql.new_engine(url)
 
 
-def with_driver(url: URL) -> URL:
-    """The URL with the driver that is used here. Raises ValueError for a database that is not known."""
-    driver = DRIVERS.get(url.get_backend_name())
-    if driver is None:
-        raise ValueError(f"{url.get_backend_name()!r} is no database that is known here: use sqlite:///…")
-    return url.set(drivername=driver)
-
-
-def make_private(file: Path) -> None:
-    """A database that is not there yet is for its owner alone: it may hold texts. Raises StoreDown."""
+def refuse_unknown(url: str) -> None:
+    """Raise ValueError for a database that is not known, without what the URL says."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, MODE))
-    except OSError as unwritable:
-        raise StoreDown(f"{file}: {unwritable.strerror}") from unwritable
+        known = make_url(url).get_backend_name() == "sqlite"
+    except ArgumentError:
+        known = False
+    if not known:
+        raise ValueError("no database that is known here: use sqlite:///… or postgresql://…")
 
 
-def set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    """Leave transactions to us: the driver would begin none for a change of tables."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    with contextlib.suppress(sqlite3.OperationalError):  # somebody else is at it: the mode is the file's own
-        cursor.execute(TOGETHER)
-    for pragma in PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
+def heard(ended: asyncio.Task[None]) -> None:
+    """Whoever waited for it knows; where nobody did, the next one tries again."""
+    if not ended.cancelled():
+        ended.exception()
 
 
-def begin_in_sqlite(connection: Connection) -> None:
-    """Who writes waits for other writers at once, not in the middle, where SQLite could only fail."""
-    writes = connection.get_execution_options().get(WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def migrated(connection: Connection, to: str = "head") -> None:
-    """Bring the tables to what this version knows, or to an earlier step, inside the connection's transaction. Raises StoreDown where a later
-    version made them."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
+@asynccontextmanager
+async def in_time(seconds: float | None) -> AsyncIterator[None]:
+    """So long and no longer; None: as long as it takes. Raises StoreDown."""
     try:
-        command.upgrade(config, to)
-    except CommandError as unknown:
-        raise StoreDown("the database was made by a later version of smallfirst") from unknown
-
-
-def as_json(value: object) -> str:
-    """JSON of records and of what is in them."""
-    return orjson.dumps(value).decode()
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as late:
+        raise StoreDown("the database did not answer in time") from late
 
 
 @asynccontextmanager
@@ -176,11 +151,23 @@ async def translated() -> AsyncIterator[None]:
     """SQLAlchemy's errors in our words, without what was to be written."""
     try:
         yield
-    except (IntegrityError, DataError) as wrong:
-        raise Refused(type(wrong).__name__) from wrong
     except DBAPIError as wrong:
-        raise StoreDown(f"{type(wrong.orig).__name__}: {wrong.orig}") from wrong
+        if is_refusal(wrong):
+            raise Refused(type(wrong.orig).__name__) from wrong
+        raise StoreDown(words_of(wrong)) from wrong
     except (StatementError, OverflowError) as wrong:
         raise Refused(type(wrong).__name__) from wrong
     except SQLAlchemyError as wrong:
         raise StoreDown(type(wrong).__name__) from wrong
+
+
+def is_refusal(wrong: DBAPIError) -> bool:
+    """Whether the database does not take what it was given, now or later."""
+    return isinstance(wrong, IntegrityError | DataError) or str(getattr(wrong.orig, "sqlstate", "")).startswith(REFUSED)
+
+
+def words_of(wrong: DBAPIError) -> str:
+    """What the database says, in a line; what comes after it may be about values."""
+    said = (wrong.orig and wrong.orig.__cause__) or wrong.orig
+    first, _, _ = str(said).partition("\n")
+    return f"{type(said).__name__}: {first}"

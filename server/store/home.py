@@ -1,8 +1,9 @@
 """Where the store is: the operator's choice, else where this user's programs keep their state."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from server.settings.reading import SettingsError
 from server.settings.store import SQLITE, StoreSettings
@@ -14,7 +15,7 @@ class Home:
     """The folder of the journal, and the database's URL; `is_chosen` where the operator named either."""
 
     folder: Path
-    url: str
+    url: str = field(repr=False)  # a password may be in it
     is_chosen: bool
 
     @property
@@ -37,7 +38,8 @@ def home_of(settings: StoreSettings, state: Path | None) -> Home | None:
     if settings.url == "none":
         return None
     url = settings.url
-    folder = settings.folder or (Path(url.removeprefix(SQLITE)).parent if url else state)
+    beside = Path(url.removeprefix(SQLITE)).parent if url and url.startswith(SQLITE) else state
+    folder = settings.folder or beside
     if folder is None:
         return None
     chosen = url is not None or settings.folder is not None
@@ -60,3 +62,12 @@ def cannot_write(home: Home, why: OSError) -> str:
         f"store: {home.journal} cannot be written ({why.strerror}): choose another folder, or keep nothing with"
         " `store: {url: none}`"
     )
+
+
+def place_told(home: Home) -> str:
+    """Where that is, for people, without the URL's secrets."""
+    if home.url.startswith(SQLITE):
+        return str(home.folder)
+    parts = urlsplit(home.url)
+    servers = parts.netloc.rpartition("@")[2]
+    return f"PostgreSQL, {parts.path.removeprefix('/')}{f' at {servers}' if servers else ''}; journal in {home.folder}"

@@ -172,7 +172,7 @@ class Placed:
 
 
 class StoreDown(Exception):
-    """The database cannot be read now."""
+    """The database cannot be read or written to now."""
 
 
 class Ledger(Protocol):

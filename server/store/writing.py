@@ -26,7 +26,13 @@ async def write(connection: AsyncConnection, records: Sequence[Record]) -> None:
 
 def row_of(record: Record, table: Table, **more: object) -> Row:
     """A record's fields under the names of the table's columns."""
-    return {column.name: getattr(record, column.name) for column in table.columns if column.name not in more} | more
+    known = [column.name for column in table.columns if column.name not in more]
+    return {name: writable(getattr(record, name)) for name in known} | more
+
+
+def writable(value: object) -> object:
+    """The value, a text of it without the one character that PostgreSQL does not have in texts."""
+    return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
 def once(connection: AsyncConnection, table: Table) -> Insert:

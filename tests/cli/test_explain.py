@@ -146,7 +146,10 @@ async def test_without_a_gateway_the_store_can_be_read(tmp_path: Path) -> None:
     assert "No answer (status 503): large failed (timeout)." in said
 
 
-@pytest.mark.parametrize("store", ["nowhere", "sqlite:////nowhere/x.db", "sqlite:///x.db", "postgresql://x/y", "none"])
+@pytest.mark.parametrize(
+    "store",
+    ["nowhere", "sqlite:////nowhere/x.db", "sqlite:///x.db", "postgresql://127.0.0.1:1/y", "mysql://x/y", "none"],
+)
 async def test_a_store_that_is_not_there_is_told(store: str, tmp_path: Path) -> None:
     code, out, err = await run("explain", "x", "--store", store if ":" in store else str(tmp_path / store))
 

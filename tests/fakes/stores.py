@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+from fakes.postgres import asked, in_a_thread
 from prometheus_client import CollectorRegistry
 
 from server.store.database import Database
@@ -17,6 +19,24 @@ from server.store.records import Audit, Decision, new_id
 from server.store.tally import Tally
 
 BOUND_S = 20.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store is: the folder of its journal, and its database's URL."""
+
+    folder: Path
+    url: str
+
+    @property
+    def journal(self) -> Path:
+        """The journal's own folder."""
+        return self.folder / "journal"
+
+
+def place_of(where: Path | Place) -> Place:
+    """A folder with SQLite's file in it, or what was said."""
+    return where if isinstance(where, Place) else Place(where, f"sqlite:///{where / 'smallfirst.db'}")
 
 
 def decision(**fields: Any) -> Decision:
@@ -71,34 +91,53 @@ class Store:
         return self.registry.get_sample_value(name, labels) or 0.0
 
 
-def store_of(folder: Path, *, max_bytes: int = 2**30, keep_days: float | None = None) -> Store:
-    """A store in a folder."""
+def store_of(
+    where: Path | Place, *, max_bytes: int = 2**30, keep_days: float | None = None, write_s: float = 30.0
+) -> Store:
+    """A store in a folder, or at a place."""
+    place = place_of(where)
     registry = CollectorRegistry()
-    journal = Journal.opened(folder / "journal", max_bytes=max_bytes)
-    database = Database(f"sqlite:///{folder / 'smallfirst.db'}")
+    journal = Journal.opened(place.journal, max_bytes=max_bytes)
+    database = Database(place.url, write_s=write_s)
     return Store(Keeper(journal, database, Tally(registry), keep_days=keep_days), journal, database, registry)
 
 
 @asynccontextmanager
-async def running_store(folder: Path, **settings: Any) -> AsyncIterator[Store]:
-    """A store in a folder, whose writer runs until the block ends."""
-    store = store_of(folder, **settings)
+async def running_store(where: Path | Place, **settings: Any) -> AsyncIterator[Store]:
+    """A store whose writer runs until the block ends."""
+    store = store_of(where, **settings)
     async with running(store.keeper):
         yield store
 
 
-def rows(folder: Path, question: str) -> list[tuple[Any, ...]]:
+def rows(where: Path | Place, question: str) -> list[tuple[Any, ...]]:
     """What the database says."""
-    with closing(sqlite3.connect(folder / "smallfirst.db")) as connection:
-        return connection.execute(question).fetchall()
+    place = place_of(where)
+    if place.url.startswith("postgresql:"):
+        return in_a_thread(asked(place.url, question))
+    with closing(sqlite3.connect(place.url.removeprefix("sqlite:///"))) as connection:
+        found = connection.execute(question).fetchall()
+        connection.commit()
+        return found
 
 
-def count(folder: Path, table: str = "decisions") -> int:
+def count(where: Path | Place, table: str = "decisions") -> int:
     """How many rows a table has; none where there is none yet."""
     try:
-        return int(rows(folder, f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 - our own names
-    except sqlite3.OperationalError:
+        return int(rows(where, f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 - our own names
+    except (sqlite3.OperationalError, asyncpg.UndefinedTableError):
         return 0
+
+
+async def make_tables(where: Path | Place) -> None:
+    """Make the tables there."""
+    store = store_of(where)
+    await store.close()
+
+
+def is_drained(where: Path | Place) -> bool:
+    """Whether nothing is left in the journal."""
+    return not any(path.stat().st_size for path in place_of(where).journal.iterdir())
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -8,13 +8,13 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import yaml
 from fakes.scripted import Script, ScriptedServer
-from fakes.stores import count, decision, rows, store_of, until
+from fakes.stores import Place, count, decision, rows, store_of, until
 
 from models.launcher.program import free_ports
 
@@ -23,9 +23,12 @@ ASK = {"model": "auto", "messages": [{"role": "user", "content": "is it?"}], "ma
 PATHS = ("/v1/chat/completions", "/v1/messages")
 
 
-async def test_a_killed_gateway_loses_no_finished_request(tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    async with servers() as urls, gateway(tmp_path, urls) as first, gateway(tmp_path, urls) as second:
+async def test_a_killed_gateway_loses_no_finished_request(place: Place) -> None:
+    async with (
+        servers() as urls,
+        gateway_at(place, urls) as first,
+        gateway_at(place, urls) as second,
+    ):
         finished: list[str] = []
         load = [asyncio.create_task(ask_on(url, finished)) for url in (first.url, second.url) for _ in range(4)]
         await until(lambda: len(finished) >= 60)
@@ -36,30 +39,28 @@ async def test_a_killed_gateway_loses_no_finished_request(tmp_path: Path) -> Non
         for task in load:
             task.cancel()
         await asyncio.gather(*load, return_exceptions=True)
-        async with gateway(tmp_path, urls):
-            await until(lambda: set(finished) <= kept(store))
+        async with gateway_at(place, urls):
+            await until(lambda: set(finished) <= kept(place))
 
-        assert count(store) == len(kept(store))
+        assert count(place) == len(kept(place))
         assert killed_at >= 60
 
 
-async def test_a_gateway_that_starts_takes_over_what_a_killed_one_left(tmp_path: Path) -> None:
+async def test_a_gateway_that_starts_takes_over_what_a_killed_one_left(place: Place) -> None:
     """One that is killed before its writer ever ran: all of its records are in its journal."""
-    store = tmp_path / "store"
-    left = store_of(store)
+    left = store_of(place)
     ids = {left.keeper.keep(one) and one.request_id for one in [decision(time=time.time()) for _ in range(20)]}
     left.journal.append(b'{"decision":{"id":"cut in the mid')
     left.journal.close()
 
-    async with servers() as urls, gateway(tmp_path, urls):
-        await until(lambda: ids <= kept(store))
+    async with servers() as urls, gateway_at(place, urls):
+        await until(lambda: ids <= kept(place))
 
-    assert count(store) == 20
+    assert count(place) == 20
 
 
-async def test_a_gateway_ends_well_and_leaves_nothing_undrained(tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    async with servers() as urls, gateway(tmp_path, urls) as only:
+async def test_a_gateway_ends_well_and_leaves_nothing_undrained(place: Place) -> None:
+    async with servers() as urls, gateway_at(place, urls) as only:
         finished: list[str] = []
         load = asyncio.create_task(ask_on(only.url, finished))
         await until(lambda: len(finished) >= 10)
@@ -69,13 +70,13 @@ async def test_a_gateway_ends_well_and_leaves_nothing_undrained(tmp_path: Path) 
         async with asyncio.timeout(30):
             await only.process.wait()
 
-        assert set(finished) <= kept(store)
-        assert list((store / "journal").iterdir()) == []
+        assert set(finished) <= kept(place)
+        assert list(place.journal.iterdir()) == []
 
 
 async def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("no folder")
-    file = written(tmp_path, ["http://127.0.0.1:1"] * 2, 1)
+    file = written(tmp_path, ["http://127.0.0.1:1"] * 2, 1, {"folder": "store"})
 
     process = await asyncio.create_subprocess_exec(SMALLFIRST, "serve", file, stderr=asyncio.subprocess.PIPE)
     async with asyncio.timeout(60):
@@ -88,7 +89,7 @@ async def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(tm
 
 async def test_a_home_that_cannot_be_written_stops_no_gateway(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("no folder")
-    async with servers() as urls, gateway(tmp_path, urls, store=None, XDG_STATE_HOME=str(tmp_path / "home")) as only:
+    async with servers() as urls, gateway(tmp_path, urls, XDG_STATE_HOME=str(tmp_path / "home")) as only:
         finished: list[str] = []
         load = asyncio.create_task(ask_on(only.url, finished))
         await until(lambda: len(finished) >= 2)
@@ -97,7 +98,7 @@ async def test_a_home_that_cannot_be_written_stops_no_gateway(tmp_path: Path) ->
 
 
 async def test_without_settings_decisions_are_kept_where_programs_keep_their_state(tmp_path: Path) -> None:
-    async with servers() as urls, gateway(tmp_path, urls, store=None, XDG_STATE_HOME=str(tmp_path)) as only:
+    async with servers() as urls, gateway(tmp_path, urls, XDG_STATE_HOME=str(tmp_path)) as only:
         load = asyncio.create_task(ask_on(only.url, []))
         await until(lambda: (tmp_path / "smallfirst" / "smallfirst.db").exists())
         await until(lambda: count(tmp_path / "smallfirst") > 0)
@@ -122,11 +123,12 @@ async def servers() -> AsyncIterator[list[str]]:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, urls: list[str], store: str | None = "store", **environment: str
+    folder: Path, urls: list[str], database: str | None = None, **environment: str
 ) -> AsyncIterator[Running]:
-    """`smallfirst serve`, when it is healthy; it ends with the block."""
+    """`smallfirst serve`, when it is healthy, with a journal in the folder and this database, or as it is without
+    settings; it ends with the block."""
     (port,) = free_ports(1)
-    file = written(folder, urls, port, store)
+    file = written(folder, urls, port, {"folder": str(folder), "url": database} if database else None)
     process = await asyncio.create_subprocess_exec(
         SMALLFIRST, "serve", file, env={**os.environ, **environment}, stderr=DEVNULL
     )
@@ -141,14 +143,19 @@ async def gateway(
             await process.wait()
 
 
-def written(folder: Path, urls: list[str], port: int, store: str | None = "store") -> Path:
+def gateway_at(place: Place, urls: list[str]) -> AbstractAsyncContextManager[Running]:
+    """One that keeps its store there."""
+    return gateway(place.folder, urls, place.url)
+
+
+def written(folder: Path, urls: list[str], port: int, store: dict[str, str] | None) -> Path:
     """A configuration."""
     tier = {"model": "scripted", "price": {"input": 1, "output": 1}}
     tiers = {name: {**tier, "urls": [url]} for name, url in zip(("small", "large"), urls, strict=True)}
     cascades = {"auto": {"tiers": ["small", "large"], "threshold": 0.5}}
     settings = {"tiers": tiers, "cascades": cascades, "server": {"port": port}}
     file = folder / f"{port}.yaml"
-    file.write_text(yaml.safe_dump({**settings, **({"store": {"folder": store}} if store else {})}))
+    file.write_text(yaml.safe_dump({**settings, **({"store": store} if store else {})}))
     return file
 
 
@@ -174,8 +181,6 @@ async def ask_on(url: str, finished: list[str]) -> None:
                     finished.append(reply.headers["x-request-id"])
 
 
-def kept(folder: Path) -> set[str]:
+def kept(place: Place) -> set[str]:
     """The requests in the store."""
-    return (
-        {request_id for (request_id,) in rows(folder, "SELECT request_id FROM decisions")} if count(folder) else set()
-    )
+    return {request_id for (request_id,) in rows(place, "SELECT request_id FROM decisions")} if count(place) else set()

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fakes.stores import decision, rows, store_of
+from fakes.stores import Place, decision, rows, store_of
 
 from server.store.reading import asked
 from server.store.records import Feedback, StoreDown, Texts, new_id
@@ -14,14 +14,14 @@ REQUEST = {"model": "auto", "messages": [{"role": "user", "content": "is it?"}]}
 TEXTS = Texts(REQUEST, "yes", {})
 
 
-def test_requests_come_in_the_order_of_time_with_the_last_word_on_each(tmp_path: Path) -> None:
+def test_requests_come_in_the_order_of_time_with_the_last_word_on_each(place: Place) -> None:
     first, second = (decision(time=at, texts=TEXTS, task="sums") for at in (1.0, 2.0))
     said = [
         Feedback(new_id(), first.response_id, 5.0, label="right"),
         Feedback(new_id(), first.id, 7.0, label="wrong", score=0.0, correction="no"),
         Feedback(new_id(), first.request_id, 6.0, label="right"),
     ]
-    url = filled(tmp_path, second, *said, first)
+    url = filled(place, second, *said, first)
 
     one, other = asked(url)
 
@@ -31,9 +31,9 @@ def test_requests_come_in_the_order_of_time_with_the_last_word_on_each(tmp_path:
     assert (other.id, other.feedback) == (second.id, None)
 
 
-def test_only_answered_requests_whose_texts_were_kept_are_read(tmp_path: Path) -> None:
+def test_only_answered_requests_whose_texts_were_kept_are_read(place: Place) -> None:
     url = filled(
-        tmp_path,
+        place,
         decision(),
         decision(texts=Texts(None, "too long a request", {})),
         decision(texts=TEXTS, status=503),
@@ -45,22 +45,22 @@ def test_only_answered_requests_whose_texts_were_kept_are_read(tmp_path: Path) -
     assert len(list(asked(url))) == 2
 
 
-def test_only_judged_ones_are_read_where_that_is_wanted(tmp_path: Path) -> None:
+def test_only_judged_ones_are_read_where_that_is_wanted(place: Place) -> None:
     judged = decision(texts=TEXTS)
-    url = filled(tmp_path, judged, decision(texts=TEXTS), Feedback(new_id(), judged.id, 1.0, score=0.5))
+    url = filled(place, judged, decision(texts=TEXTS), Feedback(new_id(), judged.id, 1.0, score=0.5))
 
     assert [one.id for one in asked(url, judged_only=True)] == [judged.id]
 
 
-def test_more_than_a_page_is_read_whole_and_each_once(tmp_path: Path) -> None:
+def test_more_than_a_page_is_read_whole_and_each_once(place: Place) -> None:
     kept = [decision(texts=TEXTS, time=float(number // 700)) for number in range(1300)]
-    url = filled(tmp_path, *kept)
+    url = filled(place, *kept)
 
     assert sorted(one.id for one in asked(url)) == sorted(one.id for one in kept)
 
 
-def test_reading_can_stop_in_the_middle(tmp_path: Path) -> None:
-    url = filled(tmp_path, *(decision(texts=TEXTS) for _ in range(3)))
+def test_reading_can_stop_in_the_middle(place: Place) -> None:
+    url = filled(place, *(decision(texts=TEXTS) for _ in range(3)))
 
     reading = asked(url)
     next(reading)
@@ -86,14 +86,14 @@ def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT name FROM sqlite_master") == []
 
 
-def filled(folder: Path, *records) -> str:
+def filled(place: Place, *records) -> str:
     """The URL of a store that has these."""
 
     async def fill() -> None:
-        store = store_of(folder)
+        store = store_of(place)
         for record in records:
             assert store.keeper.keep(record)
         await store.close()
 
     asyncio.run(fill())
-    return f"sqlite:///{folder / 'smallfirst.db'}"
+    return place.url

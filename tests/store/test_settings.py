@@ -31,6 +31,12 @@ def test_state_is_where_programs_keep_theirs(environment: dict[str, str], folder
         ("{folder: /f}", Home(Path("/f"), "sqlite:////f/smallfirst.db", True)),
         ("{url: 'sqlite:////d/a.db'}", Home(Path("/d"), "sqlite:////d/a.db", True)),
         ("{url: 'sqlite:////d/a.db', folder: /f}", Home(Path("/f"), "sqlite:////d/a.db", True)),
+        ("{url: 'postgresql://me:secret@there/x'}", Home(Path("/s"), "postgresql://me:secret@there/x", True)),
+        (
+            "{url: 'postgres://one:1,[::1]:2/x?sslmode=require', folder: /f}",
+            Home(Path("/f"), "postgres://one:1,[::1]:2/x?sslmode=require", True),
+        ),
+        ("{url: 'postgresql:///x', folder: /f}", Home(Path("/f"), "postgresql:///x", True)),
         ("{url: none}", None),
     ],
 )
@@ -38,6 +44,12 @@ def test_the_store_is_where_the_settings_say(store: str, home: Home | None, tmp_
     settings = read_settings(written(tmp_path, store), {})
 
     assert home_of(settings.store, Path("/s")) == home
+
+
+def test_a_databases_password_is_in_no_representation(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, "{url: 'postgresql://me:secret@there/x'}"), {})
+
+    assert "secret" not in f"{settings!r} {home_of(settings.store, Path('/s'))!r}"
 
 
 def test_a_folder_may_be_beside_the_configuration(tmp_path: Path) -> None:
@@ -57,7 +69,14 @@ def test_without_a_place_nothing_is_kept(tmp_path: Path) -> None:
         ("{url: 'sqlite://'}", "whole path"),
         ("{url: 'sqlite:///:memory:'}", "whole path"),
         ("{url: 'sqlite:////d/a.db?mode=ro'}", "whole path"),
-        ("{url: 'postgresql://me:secret@there/x'}", "whole path"),
+        ("{url: 'mysql://me:secret@there/x'}", "whole path"),
+        ("{url: 'postgresql://me:secret@there'}", "as %XX"),
+        ("{url: 'postgresql://me:secret/with/slashes@there/x'}", "as %XX"),
+        ("{url: 'postgresql://me:secret#@there/x'}", "as %XX"),
+        ("{url: 'postgresql://me:secret@there:99999/x'}", "as %XX"),
+        ("{url: 'postgresql://me:secret@one:5432,two:x/x'}", "as %XX"),
+        ("{url: 'postgresql://me:secret@[one/x'}", "as %XX"),
+        ("{url: 'postgresql://me:secret@there/x y'}", "as %XX"),
         ("{url: 7}", "whole path"),
         ("{url: none, texts: true}", "keeps nothing"),
         ("{url: none, folder: /f}", "keeps nothing"),

@@ -1,0 +1,78 @@
+"""What is SQLite's own: a file that somebody else has locked, that is broken, or that nobody else may read."""
+
+import asyncio
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fakes.stores import count, decision, is_drained, make_tables, running_store, store_of, until
+
+from server.store.keeper import running
+from server.store.records import StoreDown, Texts
+
+
+async def test_a_locked_database_blocks_nobody_and_loses_nothing(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with running_store(tmp_path) as store:
+            kept = [decision() for _ in range(50)]
+            for one in kept:
+                assert store.keeper.keep(one)
+            await until(lambda: store.failures > 0)
+            found = await store.keeper.find(kept[-1].request_id)
+            assert count(tmp_path) == 0
+            other.execute("COMMIT")
+            await until(lambda: count(tmp_path) == 50)
+
+    assert found is not None
+    assert found.decision == kept[-1]
+
+
+async def test_a_gateway_ends_while_its_database_is_locked(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(20):
+            async with running_store(tmp_path) as store:
+                store.keeper.keep(decision())
+        assert not is_drained(tmp_path)
+        other.execute("COMMIT")
+
+    async with running_store(tmp_path):
+        await until(lambda: count(tmp_path) == 1)
+
+
+async def test_who_is_not_in_the_journal_of_a_broken_store_cannot_be_told_of(tmp_path: Path) -> None:
+    (tmp_path / "smallfirst.db").write_bytes(b"no database at all" * 100)
+
+    async with running_store(tmp_path) as store:
+        one = decision()
+        assert store.keeper.keep(one)
+        await until(lambda: store.failures > 0)
+
+        found = await store.keeper.find(one.id)
+        assert found is not None
+        with pytest.raises(StoreDown):
+            await store.keeper.find("unknown")
+        with pytest.raises(StoreDown):
+            await store.keeper.audits_since("auto", 0)
+
+
+async def test_nobody_else_can_read_the_database(tmp_path: Path) -> None:
+    await make_tables(tmp_path)
+
+    assert (tmp_path / "smallfirst.db").stat().st_mode & 0o077 == 0
+
+
+async def test_what_is_too_old_can_no_longer_be_read_in_the_file(tmp_path: Path) -> None:
+    store = store_of(tmp_path, keep_days=1)
+    store.keeper.keep(decision(time=time.time() - 86400 * 9, texts=Texts(None, "a secret of old", {})))
+    store.keeper.keep(decision(time=time.time()))
+
+    async with running(store.keeper):
+        await until(lambda: count(tmp_path) == 1 and is_drained(tmp_path))
+
+    assert b"a secret of old" not in (tmp_path / "smallfirst.db").read_bytes()
