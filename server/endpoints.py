@@ -63,13 +63,13 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
     async def passed(request: Request) -> Response:
         server: ServerSettings = request.app.state.settings.server
         served: Served = request.app.state.served
-        await caller_of(request)
+        caller = await caller_of(request)
         body = await read_body(request, server)
         asked, fields = read_passed(body)
         tier = tier_of(found(asked, served), path)
         pool = served.pools[tier.name]
-        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s)
-        return Passage(errand, request.app.state.metrics)
+        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, caller)
+        return Passage(errand, request.app.state.metrics, request.app.state.keeping)
 
     return passed
 

@@ -18,6 +18,7 @@ from models.prompt import NOT_FOR_CLIENTS
 from models.wire import JsonObject, WireReply
 from router.call import Tier
 from router.cascade import Cascade
+from server.access.caller import Caller, key_of
 from server.answering import CLIENT_LEFT, unless_gone
 from server.doors.controls import OURS
 from server.doors.events import written
@@ -25,6 +26,8 @@ from server.doors.reading import Wire, checked, read_fields
 from server.errors import DEADLINE, INTERNAL, Problem, RequestError, openai_error, problem_of
 from server.headers import PREFIX, id_headers
 from server.metrics import Metrics
+from server.store.opening import Keeping
+from server.store.records import Passed, new_id
 
 TOKENIZE = "/tokenize"
 ENDPOINTS = ("/v1/embeddings", "/v1/rerank", "/v1/score", TOKENIZE)
@@ -41,7 +44,7 @@ class PassedRequest(Wire):
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A request that passed its door: for which tier's servers, by what name the client asked for it."""
+    """A request that passed its door: for which tier's servers, by what name the client asked for it, and who did."""
 
     path: str
     fields: JsonObject
@@ -50,6 +53,7 @@ class Errand:
     pool: Pool
     request_id: str
     deadline_s: float
+    caller: Caller
 
 
 def read_passed(body: bytes) -> tuple[str, JsonObject]:
@@ -72,10 +76,12 @@ def tier_of(cascade: Cascade, path: str) -> Tier:
 class Passage(Response):
     """Runs one errand while it answers."""
 
-    def __init__(self, errand: Errand, metrics: Metrics) -> None:
+    def __init__(self, errand: Errand, metrics: Metrics, keeping: Keeping | None = None) -> None:
         super().__init__()
         self._errand = errand
         self._metrics = metrics
+        self._keeper = keeping.keeper if keeping else None
+        self._came = time.time()
         self._status = CLIENT_LEFT
         self._usage: Usage | None = None
 
@@ -85,6 +91,7 @@ class Passage(Response):
         try:
             await unless_gone(self._answered(scope, receive, send), receive)
         finally:
+            self._keep()
             self._report(time.perf_counter() - began_s)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,6 +104,7 @@ class Passage(Response):
         else:
             self._status = 200
             reply = Response(got, 200, headers, "application/json")
+        self._keep()
         await reply(scope, receive, send)
 
     async def _fetched(self) -> bytes | Problem:
@@ -116,9 +124,23 @@ class Passage(Response):
             log.exception("passing failed", request_id=errand.request_id)
             return INTERNAL
 
+    def _keep(self) -> None:
+        """Hand over what it took, once, before the last byte goes out."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is None:
+            return
+        errand, usage = self._errand, self._usage or Usage(0, 0)
+        keeper.keep(Passed(
+            new_id(), errand.request_id, self._came, errand.path, errand.asked, errand.tier.name, self._status,
+            usage.prompt_tokens, usage.completion_tokens, self._cost, key_of(errand.caller),
+        ))  # fmt: skip
+
+    @property
+    def _cost(self) -> float:
+        return self._errand.tier.price.of(self._usage) if self._usage else 0.0
+
     def _report(self, elapsed_s: float) -> None:
-        errand, usage = self._errand, self._usage
-        cost = errand.tier.price.of(usage) if usage else 0.0
+        errand, usage, cost = self._errand, self._usage, self._cost
         self._metrics.passed(errand.tier.name, errand.path, status=self._status, usage=usage, cost=cost)
         log.info(
             "passed",

@@ -160,6 +160,29 @@ def demo_questions(
         typer.echo(line)
 
 
+@app.command()
+def usage(
+    config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="Whose store is read.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Read this store: its folder, or its URL.")
+    ] = None,
+    by: Annotated[str, typer.Option(help="Of day, key, cascade, tier, with commas between them.")] = "cascade,tier",
+    since: Annotated[str | None, typer.Option(metavar="DAY", help="From this day (UTC); 7d: the last seven.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="DAY", help="To this day, and with it.")] = None,
+    key: Annotated[str | None, typer.Option(help="Of this key alone, by its public id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what was asked, answered, spent and saved, by key, cascade, tier and day."""
+    from server.cli.usage import day_named, parts_named, run_usage
+    from server.store.usage import Asked
+
+    try:
+        asked = Asked(parts_named(by), day_named(since), day_named(until), key)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from wrong
+    raise typer.Exit(run_usage(config, store, asked, as_json=as_json))
+
+
 @app.command("prompts")
 def stored_prompts(
     store: Annotated[str, typer.Argument(metavar="STORE", help="The store's folder, or its URL.")],

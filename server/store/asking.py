@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.store.migrating import known_columns
 from server.store.records import Audit, Decision, Feedback, Placed, ids_of
-from server.store.tables import AUDITS, DECISIONS, FEEDBACK
+from server.store.tables import AUDITS, DECISIONS, FEEDBACK, PASSED
 
 MOST_AUDITS = 1000
 MOST_FEEDBACK = 100
@@ -69,8 +69,9 @@ async def last_words(connection: AsyncConnection, decisions: Iterable[Decision])
 
 
 async def forget(connection: AsyncConnection, before: float) -> int:
-    """Delete decisions and feedback from before that time (Unix seconds), a thousand each at most; how many."""
-    return sum([await forget_in(connection, table, before) for table in (DECISIONS, FEEDBACK)])
+    """Delete decisions, feedback and what was passed through from before that time (Unix seconds), a thousand each at
+    most; how many. Audits stay, and so does what was counted."""
+    return sum([await forget_in(connection, table, before) for table in (DECISIONS, FEEDBACK, PASSED)])
 
 
 async def forget_in(connection: AsyncConnection, table: Table, before: float) -> int:

@@ -17,6 +17,7 @@ from server.store.lines import BadLine, line_of, record_of
 from server.store.records import Placed, Record, StoreDown
 from server.store.segment import Chunk, Segment
 from server.store.tally import Loss, Tally
+from server.store.usage import Asked, Used, used
 from server.store.writing import write
 
 GATHER_S = 0.25  # records come to the store together, so that a commit is worth its while
@@ -68,6 +69,10 @@ class Keeper:
         journal and the store cannot tell."""
         async with self._searching:
             return await find(given, self._database, self._journal.folder)
+
+    async def used(self, asked: Asked) -> list[Used]:
+        """What was used, as far as it is in the store. Raises StoreDown."""
+        return await self._database.read(lambda connection: used(connection, asked))
 
     async def run(self) -> None:
         """Drain the journal into the store, until cancelled; also what ended processes left behind."""

@@ -5,15 +5,16 @@ from typing import Literal
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from server.store.records import Audit, Decision, Feedback, Record
+from server.store.records import Audit, Decision, Feedback, Passed, Record
 
-Kind = Literal["decision", "audit", "feedback"]
+Kind = Literal["decision", "audit", "feedback", "passed"]
 
-KINDS: dict[type[Record], Kind] = {Decision: "decision", Audit: "audit", Feedback: "feedback"}
+KINDS: dict[type[Record], Kind] = {Decision: "decision", Audit: "audit", Feedback: "feedback", Passed: "passed"}
 ADAPTERS: dict[str, TypeAdapter[Record]] = {
     "decision": TypeAdapter(Decision),
     "audit": TypeAdapter(Audit),
     "feedback": TypeAdapter(Feedback),
+    "passed": TypeAdapter(Passed),
 }
 
 

@@ -160,7 +160,25 @@ class Feedback:
     correction: str | None = None
 
 
-Record = Decision | Audit | Feedback
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A request that was no completion (embeddings and the like) and went to a `tier` as it came, under the name that
+    was `asked` for: what it took of that. No text of it is kept, ever. `key` as in Decision."""
+
+    id: str
+    request_id: str
+    time: float
+    endpoint: str
+    asked: str
+    tier: str
+    status: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    key: str | None = None
+
+
+Record = Decision | Audit | Feedback | Passed
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,40 @@ FEEDBACK = Table(
     Index("feedback_by_time", "time"),
 )
 
+# What was passed through to a tier without a decision.
+PASSED = Table(
+    "passed",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("request_id", GIVEN_ID, nullable=False),
+    Column("time", Double, nullable=False),
+    Column("endpoint", WORD, nullable=False),
+    Column("asked", WORD, nullable=False),
+    Column("tier", WORD, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost", Double, nullable=False),
+    Column("key", KEY),
+    Index("passed_by_time", "time"),
+)
+
+# Sums for good; `key` is empty where none is known.
+USAGE = Table(
+    "usage",
+    METADATA,
+    Column("day", String(10), primary_key=True),
+    Column("key", KEY, primary_key=True),
+    Column("cascade", WORD, primary_key=True),
+    Column("tier", WORD, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("requests", "answered", "accepted", "escalated", "prompt_tokens", "completion_tokens")
+    ),
+    Column("cost", Double, nullable=False),
+    Column("saved", Double, nullable=False),
+)
+
 # The last place that was given to a row of a table whose rows have one order for all who read it.
 PLACES = Table(
     "places",

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -11,6 +10,7 @@ import pytest
 from aiohttp import web
 from fakes.gateway import running_gateway
 from fakes.scripted import Script, ScriptedServer
+from fakes.stores import count, everything_in, rows, until
 
 from models.prompt import NOT_FOR_CLIENTS
 from server.doors.controls import OURS
@@ -50,6 +50,19 @@ async def test_what_it_took_is_counted_and_priced(gateway) -> None:
     assert 'smallfirst_tier_tokens_total{kind="prompt",tier="large"} 7.0' in text
     (cost,) = re.findall(r'smallfirst_cost_total{cascade="large",tier="large"} (\S+)', text)
     assert float(cost) == pytest.approx(70e-6)
+
+
+async def test_what_it_took_is_kept_without_its_text(gateway, tmp_path: Path) -> None:
+    cascade = await gateway(small=Script(), large=Script(), store={"folder": str(tmp_path), "texts": True})
+
+    await post(cascade.url, "/v1/rerank", {"model": "large", "query": "a secret", "documents": ["yes"]})
+    await post(cascade.url, "/v1/rerank", {"model": "auto", "query": "is it?", "documents": ["yes"]})
+    await until(lambda: count(tmp_path, "passed") == 1)
+
+    kept = rows(tmp_path, "SELECT endpoint, asked, tier, status, prompt_tokens, cost, key FROM passed")
+    assert kept == [("/v1/rerank", "large", "large", 200, 7, pytest.approx(70e-6), None)]
+    assert rows(tmp_path, "SELECT cascade, tier, requests, prompt_tokens FROM usage") == [("large", "large", 1, 7)]
+    assert b"a secret" not in everything_in(tmp_path)
 
 
 @pytest.mark.parametrize(("model", "tier"), [("auto", "small"), ("small", "small"), ("large", "large")])
@@ -193,10 +206,3 @@ async def metrics_of(url: str) -> str:
     """What `GET /metrics` says."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as reply:
         return await reply.text()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for it, within reason."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)

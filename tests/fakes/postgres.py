@@ -20,6 +20,7 @@ import asyncpg
 from models.launcher.program import free_ports
 
 START_S = 60.0
+LOCKED_MS = "200"
 USER, PASSWORD = "gateway", "s3cret word/@:%"
 WRITTEN_PASSWORD = "s3cret%20word%2F%40%3A%25"  # as a URL has it
 QUICK = ("fsync=off",)  # the machine goes on, whatever is killed
@@ -158,8 +159,8 @@ def as_somebody() -> dict[str, Any]:
 
 
 async def asked(url: str, question: str, *given: object) -> list[tuple[Any, ...]]:
-    """What a database says."""
-    connection = await asyncpg.connect(url, timeout=START_S)
+    """What a database says, that is not locked: whoever has locked it may be waiting for us."""
+    connection = await asyncpg.connect(url, timeout=START_S, server_settings={"lock_timeout": LOCKED_MS})
     try:
         return [tuple(row) for row in await connection.fetch(question, *given)]
     finally:

@@ -122,10 +122,10 @@ def rows(where: Path | Place, question: str) -> list[tuple[Any, ...]]:
 
 
 def count(where: Path | Place, table: str = "decisions") -> int:
-    """How many rows a table has; none where there is none yet."""
+    """How many rows a table has; none where there is none yet, or somebody is changing it."""
     try:
         return int(rows(where, f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 - our own names
-    except (sqlite3.OperationalError, asyncpg.UndefinedTableError):
+    except (sqlite3.OperationalError, asyncpg.UndefinedTableError, asyncpg.LockNotAvailableError):
         return 0
 
 

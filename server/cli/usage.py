@@ -1,0 +1,112 @@
+"""`smallfirst usage`: what was asked, answered and spent, by key, cascade, tier and day."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from server.cli.chat import printable
+from server.cli.console import WRONG_USE, complain
+from server.cli.explain import CannotExplain, home
+from server.settings.reading import SettingsError, read_settings
+from server.settings.store import StoreSettings
+from server.store.counting import Counts
+from server.store.database import Database
+from server.store.home import Home, home_of, state_folder
+from server.store.records import StoreDown
+from server.store.usage import PARTS, Asked, By, Used, told, used
+
+WIDEST = 10_000
+NUMBERS = ("requests", "answered", "accepted", "escalated", "tokens in", "tokens out", "cost", "saved (estimate)")
+
+
+def run_usage(config: Path | None, store: str | None, asked: Asked, *, as_json: bool) -> int:
+    """Print it; 1 where the store cannot be read, 2 where the configuration is wrong."""
+    try:
+        found = asyncio.run(read(home_for(config, store, os.environ), asked))
+    except SettingsError as wrong:
+        complain(wrong.mistakes)
+        return WRONG_USE
+    except (CannotExplain, StoreDown) as wrong:
+        complain([f"the store cannot be read: {wrong}"])
+        return 1
+    if as_json:
+        print(orjson.dumps(told(found, asked), option=orjson.OPT_INDENT_2).decode())  # noqa: T201 - what was asked for
+    else:
+        show(table(found, asked))
+    return 0
+
+
+def show(rows: Table) -> None:
+    """Print it as wide as it is: a number that is cut says something else."""
+    console = Console(highlight=False)
+    width = console.measure(rows, options=console.options.update(width=WIDEST)).maximum
+    console.print(rows, width=max(width, 1), crop=False, overflow="ignore")
+
+
+def parts_named(names: str) -> tuple[By, ...]:
+    """Names with commas between them. Raises ValueError."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        raise ValueError(f"--by: there is no {', '.join(unknown)} (there are: {', '.join(PARTS)})")
+    return tuple(part for name in dict.fromkeys(wanted) for part in PARTS if part == name)
+
+
+def day_named(written: str | None) -> date | None:
+    """A day as 2026-03-01, or 7d for the last seven, today among them. Raises ValueError."""
+    if written is None:
+        return None
+    try:
+        if written.endswith("d"):
+            return datetime.now(UTC).date() - timedelta(days=int(written[:-1]) - 1)
+        return date.fromisoformat(written)
+    except (ValueError, OverflowError) as wrong:
+        raise ValueError(f"{written!r} is no day: write it as 2026-03-01, or 7d for the last seven") from wrong
+
+
+def home_for(config: Path | None, store: str | None, environment: Mapping[str, str]) -> Home:
+    """The store that is named, that of a configuration, or the one where nothing else is said. Raises SettingsError or
+    CannotExplain."""
+    if store is not None:
+        return home(store)
+    settings = StoreSettings() if config is None else read_settings(config, environment).store
+    found = home_of(settings, state_folder(environment))
+    if found is None:
+        raise CannotExplain("nothing is kept there (`store`)")
+    return found
+
+
+async def read(home: Home, asked: Asked) -> Sequence[Used]:
+    """From the database. Raises StoreDown."""
+    database = Database.of_others(home.url)
+    try:
+        return await database.read(lambda connection: used(connection, asked))
+    finally:
+        await database.close()
+
+
+def table(found: Sequence[Used], asked: Asked) -> Table:
+    """The groups, and their sum where there are several."""
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    for part in asked.by:
+        rows.add_column(part, no_wrap=True)
+    for name in NUMBERS:
+        rows.add_column(name, justify="right", no_wrap=True)
+    for one in found:
+        rows.add_row(*("-" if value is None else printable(value) for value in one.group), *numbers(one.counts))
+    if asked.by and len(found) != 1:
+        total = sum((one.counts for one in found), Counts())
+        rows.add_row("all", *("" for _ in asked.by[1:]), *numbers(total), style="bold")
+    return rows
+
+
+def numbers(counts: Counts) -> Sequence[str]:
+    """In the columns' order."""
+    whole = (counts.requests, counts.answered, counts.accepted, counts.escalated, counts.prompt_tokens)
+    return (*map(str, whole), str(counts.completion_tokens), f"{counts.cost:.4g}", f"{counts.saved:.4g}")
