@@ -44,9 +44,8 @@ def run_usage(config: Path | None, store: str | None, asked: Asked, *, as_json: 
 
 def show(rows: Table) -> None:
     """Print it as wide as it is: a number that is cut says something else."""
-    console = Console(highlight=False)
-    width = console.measure(rows, options=console.options.update(width=WIDEST)).maximum
-    console.print(rows, width=max(width, 1), crop=False, overflow="ignore")
+    width = Console(width=WIDEST).measure(rows).maximum
+    Console(highlight=False, width=width).print(rows)
 
 
 def parts_named(names: str) -> tuple[By, ...]:
