@@ -207,7 +207,10 @@ class Answer(Response):
         cascade = self._order.cascade
         task = self._order.asked.controls.task or cascade.task
         known = [cascade.task, *(() if cascade.trusted is None else cascade.trusted.trust.clusters)]
-        return task if task in known or (self._keeping is not None and self._keeping.rules.texts) else None
+        if task is None or task in known:
+            return task
+        rules = None if self._keeping is None else self._keeping.rules
+        return rules.redaction.of_text(task) if rules is not None and rules.texts else None
 
     @property
     def _ended_with(self) -> int:

@@ -46,7 +46,7 @@ async def heard(keeping: Keeping | None, said: FeedbackRequest) -> JSONResponse:
         about = (await known(keeping, said.id)).decision.id
     except StoreDown:
         about = None
-    correction = None if left_out else said.correction
+    correction = None if left_out or said.correction is None else keeping.rules.redaction.of_text(said.correction)
     feedback = Feedback(new_id(), about or said.id, time.time(), said.score, said.label, correction)
     if not keeping.keeper.keep(feedback):
         raise Unavailable(FULL)

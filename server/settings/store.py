@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from server.settings.asking import frozen
 from server.settings.section import Section
 
 SQLITE = "sqlite:///"
@@ -57,6 +58,16 @@ def beside_the_file(value: object, info: ValidationInfo) -> object:
     return (info.context or Path()) / value
 
 
+def known_expression(value: object) -> object:
+    """A regular expression of RE2. Raises ValueError."""
+    if isinstance(value, str):
+        from server.store.redacting import compiled  # its library takes a while, and most do not need it
+
+        compiled(value)
+    return value
+
+
+Expression = Annotated[str, BeforeValidator(known_expression)]
 Url = Annotated[Literal["none"] | str | None, BeforeValidator(known_database)]
 Folder = Annotated[Path | None, BeforeValidator(beside_the_file)]
 
@@ -67,6 +78,7 @@ class StoreSettings(Section):
     url: Annotated[Url, Field(repr=False)] = None  # a password may be in it
     folder: Folder = None
     texts: bool = False
+    redact: Annotated[tuple[Expression, ...], BeforeValidator(frozen)] = ()
     evidence_tokens: Annotated[int, Field(ge=0, le=8192)] = 256
     keep_days: Annotated[float, Field(gt=0, le=36500, allow_inf_nan=False)] | None = 30.0
     journal_max_bytes: Annotated[int, Field(ge=MEBIBYTE)] = 256 * MEBIBYTE

@@ -13,6 +13,7 @@ from server.store.database import Database
 from server.store.home import Home, home_of
 from server.store.journal import Journal
 from server.store.keeper import Keeper, running
+from server.store.redacting import Redaction
 from server.store.story import Rules
 from server.store.tally import Tally
 
@@ -43,7 +44,7 @@ async def opened(
     keeper = Keeper(journal, Database(home.url), Tally(registry), keep_days=settings.keep_days)
     log.info("decisions are kept", folder=str(home.folder), texts=settings.texts, days=settings.keep_days)
     async with running(keeper):
-        yield Keeping(keeper, Rules(settings.evidence_tokens, settings.texts))
+        yield Keeping(keeper, Rules(settings.evidence_tokens, settings.texts, Redaction.of(settings.redact)))
 
 
 def journal_in(home: Home, settings: StoreSettings) -> Journal | None:

@@ -14,19 +14,23 @@ from router.events import Accepted, Began, Called, Escalated, Event, Failed, Ope
 from router.evidence import evidence_of
 from router.outcome import Outcome, Spent
 from server.store.records import Decision, Evidence, Step, Texts, new_id
+from server.store.redacting import NOTHING, Redaction
 
 DIGITS = 4  # of a log-probability: more say nothing
 SECONDS_DIGITS = 6
 MOST_CHARACTERS = 2**16  # of an answer or a draft
 MOST_REQUEST_BYTES = 2**18
+BEYOND_TOKENS, BEYOND_CHARACTERS = 64, 512  # are looked at behind what is kept, for what an end would cut
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How much is kept of a request: the first so many tokens of each draft as numbers, and texts or none."""
+    """How much is kept of a request: the first so many tokens of each draft as numbers, and texts or none, without what
+    the redaction takes out."""
 
     evidence_tokens: int = 256
     texts: bool = False
+    redaction: Redaction = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,15 @@ class Ending:
 class Said:
     """The first characters of an answer's first choice."""
 
-    def __init__(self) -> None:
+    def __init__(self, redaction: Redaction) -> None:
+        self._redaction = redaction
         self._texts: list[str] = []
         self._characters = 0
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """What these say comes after what was said."""
         for piece in pieces:
-            if piece.index == 0 and self._characters < MOST_CHARACTERS:
+            if piece.index == 0 and self._characters < MOST_CHARACTERS + BEYOND_CHARACTERS:
                 text = words_of(piece.message)
                 self._texts.append(text)
                 self._characters += len(text)
@@ -65,14 +70,14 @@ class Said:
     @property
     def text(self) -> str | None:
         """Their text; None where nothing was said."""
-        return "".join(self._texts)[:MOST_CHARACTERS] if self._texts else None
+        return self._redaction.of_text("".join(self._texts), MOST_CHARACTERS) if self._texts else None
 
 
 class Draft:
-    """The first tokens of a draft, for each of its choices."""
+    """The first tokens of a draft, for each of its choices, and some beyond them."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most = most + BEYOND_TOKENS if most else 0
         self._pieces: dict[int, list[Piece]] = {}
         self._tokens: Counter[int] = Counter()
         self._cut: set[int] = set()
@@ -110,7 +115,7 @@ class Part:
         self.verdict: float | None = None
         self.drafted = False
         self.draft = Draft(rules.evidence_tokens)
-        self.said = Said()
+        self.said = Said(rules.redaction)
 
 
 class Story:
@@ -124,7 +129,7 @@ class Story:
         self._parts: dict[str, Part] = {}
         self._score: float | None = None
         self._scored: Part | None = None
-        self._answer = Said()
+        self._answer = Said(rules.redaction)
 
     def observe(self, event: Event) -> None:
         """Take in what happened."""
@@ -216,12 +221,19 @@ class Story:
         for tier, part in self._parts.items():
             count, tokens = part.draft.evidence(self._prompt)
             if tokens:
-                texts = tuple(token.text for token in tokens) if self._rules.texts else None
-                yield Evidence(tier, count, tuple(round(token.logprob, DIGITS) for token in tokens), texts)
+                most = self._rules.evidence_tokens
+                said = self._rules.redaction.of_tokens([token.text for token in tokens]) if self._rules.texts else None
+                logprobs = tuple(round(token.logprob, DIGITS) for token in tokens[:most])
+                yield Evidence(tier, count, logprobs, None if said is None else said[:most])
 
     def _texts(self) -> Texts:
         drafts = {tier: part.said.text for tier, part in self._parts.items()}
-        return Texts(request_of(self._prompt), self._answer.text, {tier: text for tier, text in drafts.items() if text})
+        request = request_of(self._prompt)
+        return Texts(
+            None if request is None else self._rules.redaction.of_request(request),
+            self._answer.text,
+            {tier: text for tier, text in drafts.items() if text},
+        )
 
 
 def step_of(tier: str, part: Part, spent: Spent | None) -> Step:

@@ -135,6 +135,26 @@ async def test_texts_are_kept_where_the_operator_wants_them(gateway, stream: boo
     assert SECRET.encode() in everything_in(tmp_path)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_to_be_redacted_is_in_no_text_of_the_store(gateway, stream: bool, tmp_path: Path) -> None:
+    small, large = Script("call 5550 1234 now", p=0.2), Script("no call 5550 1234")
+    cascade = await keeping(gateway, tmp_path, small=small, large=large, texts=True, evidence_tokens=2,
+                            redact=["goose", r"\b\d{4} \d{4}\b", "5550"])  # fmt: skip
+    body = {**ASK, "stream": stream, "user": "goose", "smallfirst": {"task": "goose feeding"}}
+
+    decision = await told(cascade.url, await ask(cascade.url, body))
+    await post(cascade.url, "/v1/feedback", {"id": decision["id"], "correction": "the goose says no"})
+    await until(lambda: count(tmp_path, "feedback") == 1)
+
+    assert decision["texts"]["request"]["messages"][0]["content"] == "the [redacted] lays at midnight"
+    assert decision["texts"]["answer"] == "no call [redacted]"
+    assert decision["texts"]["drafts"] == {"small": "call [redacted] now"}
+    assert (decision["evidence"][0]["texts"], len(decision["evidence"][0]["logprobs"])) == (["call", " [redacted]"], 2)
+    assert decision["task"] == "[redacted] feeding"
+    for secret in ("goose", "5550", "1234"):
+        assert secret.encode() not in everything_in(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("texts", "kept"), [(False, ["sums", "poems", None, "sums"]), (True, ["sums", "poems", SECRET, "sums"])]
 )
@@ -462,7 +482,7 @@ async def test_a_full_journal_refuses_feedback_and_no_request(gateway, tmp_path:
 
 async def keeping(gateway, folder: Path, *, small: Script, large: Script, **more: Any):
     """A gateway that keeps its decisions there; what is no setting of the store is one of the cascade."""
-    names = ("texts", "evidence_tokens", "journal_max_bytes")
+    names = ("texts", "redact", "evidence_tokens", "journal_max_bytes")
     store = {name: more.pop(name) for name in names if name in more}
     return await gateway(small=small, large=large, store={"folder": str(folder), **store}, **more)
 

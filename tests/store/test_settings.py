@@ -86,6 +86,8 @@ def test_without_a_place_nothing_is_kept(tmp_path: Path) -> None:
         ("{journal_max_bytes: 10}", "greater than or equal to"),
         ("{folder: 7}", "the path of a folder"),
         ("{folder: ''}", "the path of a folder"),
+        ("{redact: ['(']}", "is no regular expression of RE2 (missing ): ()"),
+        ("{redact: '(a)'}", "redact"),
         ("{wings: 2}", "unknown key"),
     ],
 )
