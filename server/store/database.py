@@ -77,7 +77,8 @@ class Database:
             async with self._transaction(self._write_s) as connection:
                 yield connection
         except StoreDown:
-            self._prepared = False  # it may be another one, or an empty one, when it is back
+            if self._is_postgresql:
+                self._prepared = False  # it may be another one, or an empty one, when it is back
             raise
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[Made]]) -> Made:

@@ -28,7 +28,9 @@ def new_engine(url: str) -> AsyncEngine:
         except TimeoutError as late:
             raise StoreDown(f"the database took no connection within {CONNECT_S:g} s") from late
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failed:
-            raise StoreDown(without_secret(f"{type(failed).__name__}: {failed}", url)) from None
+            raise StoreDown(
+                without_secret(f"{type(failed).__name__}: {failed}", url) + f" ({servers_of(url)})"
+            ) from None
         except ValueError:
             raise StoreDown("the URL of the database cannot be read") from None
 
@@ -52,6 +54,11 @@ def dsn_of(url: str) -> str:
     if "application_name=" in url:
         return url
     return f"{url}{'&' if '?' in url else '?'}application_name=smallfirst"
+
+
+def servers_of(url: str) -> str:
+    """The servers that a URL names."""
+    return urlsplit(url).netloc.rpartition("@")[2] or "the server of the environment"
 
 
 def without_secret(said: str, url: str) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from models.wire import Json
 from server.store.counting import NOBODY, NUMBERS, Counts
+from server.store.migrating import known_columns
 from server.store.tables import USAGE
 
 By = Literal["day", "key", "cascade", "tier"]
@@ -37,7 +38,9 @@ class Used:
 
 
 async def used(connection: AsyncConnection, asked: Asked) -> list[Used]:
-    """The groups, in the order of their values; what lies in journals is not in it yet."""
+    """The groups, in the order of their values; what lies in journals is not in it yet. Raises StoreDown where a version
+    that counted nothing made the database."""
+    await known_columns(connection, USAGE)
     parts = [USAGE.c[name] for name in asked.by]
     wanted = select(*parts, *(func.sum(USAGE.c[name]).label(name) for name in NUMBERS)).group_by(*parts)
     for condition in conditions(asked):

@@ -31,6 +31,22 @@ async def test_a_locked_database_blocks_nobody_and_loses_nothing(tmp_path: Path)
     assert found.decision == kept[-1]
 
 
+async def test_a_locked_database_can_be_read(tmp_path: Path) -> None:
+    one = decision()
+    async with running_store(tmp_path) as store:
+        store.keeper.keep(one)
+        await until(lambda: is_drained(tmp_path))
+        with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            store.keeper.keep(decision())
+            await until(lambda: store.failures > 0)
+
+            found = await store.keeper.find(one.id)
+            other.execute("COMMIT")
+
+    assert found is not None
+
+
 async def test_a_gateway_ends_while_its_database_is_locked(tmp_path: Path) -> None:
     await make_tables(tmp_path)
     with closing(sqlite3.connect(tmp_path / "smallfirst.db", isolation_level=None)) as other:

@@ -10,9 +10,11 @@ import pytest
 from fakes.stores import Place, audit, count, decision, is_drained, rows, running_store, store_of, until
 
 from server.store.counting import Counts, Slot, counted
+from server.store.database import Database
 from server.store.keeper import running
-from server.store.records import Feedback, Passed, Step, new_id
-from server.store.usage import Asked, Used, told, used_in
+from server.store.migrating import migrated
+from server.store.records import Feedback, Passed, Step, StoreDown, new_id
+from server.store.usage import Asked, Used, told, used, used_in
 
 DAY = "2001-09-09"  # that of the time 1e9
 DRAFTED = Step("small", "sure", prompt_tokens=10, completion_tokens=3, cost=0.5)
@@ -167,6 +169,18 @@ async def test_usage_is_told_by_whatever_is_asked(place: Place) -> None:
     assert by_day == [(("1970-01-02", "one"), 1), (("1970-01-03", "two"), 1)]
     assert of_one == [(("small",), 2)]
     assert of_none == []
+
+
+async def test_a_database_from_before_there_was_usage_is_told(place: Place) -> None:
+    earlier = Database(place.url)
+    async with earlier.writing() as connection:
+        await connection.run_sync(migrated, "0001")
+    await earlier.close()
+
+    reader = Database.of_others(place.url)
+    with pytest.raises(StoreDown, match="no such table: usage"):
+        await reader.read(lambda connection: used(connection, Asked()))
+    await reader.close()
 
 
 async def test_hostile_names_are_only_names(place: Place) -> None:
