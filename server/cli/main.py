@@ -173,11 +173,11 @@ def usage(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what was asked, answered, spent and saved, by key, cascade, tier and day."""
-    from server.cli.usage import day_named, parts_named, run_usage
-    from server.store.usage import Asked
+    from server.cli.usage import run_usage
+    from server.store.usage import asked_for
 
     try:
-        asked = Asked(parts_named(by), day_named(since), day_named(until), key)
+        asked = asked_for(by, since, until, key)
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     raise typer.Exit(run_usage(config, store, asked, as_json=as_json))

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import orjson
@@ -19,7 +18,7 @@ from server.store.counting import Counts
 from server.store.database import Database
 from server.store.home import Home, home_of, state_folder
 from server.store.records import StoreDown
-from server.store.usage import PARTS, Asked, By, Used, told, used
+from server.store.usage import Asked, Used, told, used
 
 WIDEST = 10_000
 NUMBERS = ("requests", "answered", "accepted", "escalated", "tokens in", "tokens out", "cost", "saved (estimate)")
@@ -46,27 +45,6 @@ def show(rows: Table) -> None:
     """Print it as wide as it is: a number that is cut says something else."""
     width = Console(width=WIDEST).measure(rows).maximum
     Console(highlight=False, width=width).print(rows)
-
-
-def parts_named(names: str) -> tuple[By, ...]:
-    """Names with commas between them. Raises ValueError."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in PARTS]
-    if unknown:
-        raise ValueError(f"--by: there is no {', '.join(unknown)} (there are: {', '.join(PARTS)})")
-    return tuple(part for name in dict.fromkeys(wanted) for part in PARTS if part == name)
-
-
-def day_named(written: str | None) -> date | None:
-    """A day as 2026-03-01, or 7d for the last seven, today among them. Raises ValueError."""
-    if written is None:
-        return None
-    try:
-        if written.endswith("d"):
-            return datetime.now(UTC).date() - timedelta(days=int(written[:-1]) - 1)
-        return date.fromisoformat(written)
-    except (ValueError, OverflowError) as wrong:
-        raise ValueError(f"{written!r} is no day: write it as 2026-03-01, or 7d for the last seven") from wrong
 
 
 def home_for(config: Path | None, store: str | None, environment: Mapping[str, str]) -> Home:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal, get_args
 
 from sqlalchemy import ColumnElement, func, select
@@ -37,9 +37,36 @@ class Used:
     counts: Counts
 
 
+def asked_for(by: str, since: str | None = None, until: str | None = None, key: str | None = None) -> Asked:
+    """From what people write: names with commas between them, and days as 2026-03-01 or, for the last seven, today among
+    them, 7d. Raises ValueError."""
+    return Asked(parts_named(by), day_named(since), day_named(until), key)
+
+
+def parts_named(names: str) -> tuple[By, ...]:
+    """Each once, in their order. Raises ValueError."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        raise ValueError(f"by: there is no {', '.join(map(repr, unknown))} (there are: {', '.join(PARTS)})")
+    return tuple(part for name in dict.fromkeys(wanted) for part in PARTS if part == name)
+
+
+def day_named(written: str | None) -> date | None:
+    """A day (UTC). Raises ValueError."""
+    if written is None:
+        return None
+    try:
+        if written.endswith("d"):
+            return datetime.now(UTC).date() - timedelta(days=int(written[:-1]) - 1)
+        return date.fromisoformat(written)
+    except (ValueError, OverflowError) as wrong:
+        raise ValueError(f"{written!r} is no day: write it as 2026-03-01, or 7d for the last seven") from wrong
+
+
 async def used(connection: AsyncConnection, asked: Asked) -> list[Used]:
-    """The groups, in the order of their values; what lies in journals is not in it yet. Raises StoreDown where a version
-    that counted nothing made the database."""
+    """The groups, in the order of their values; what lies in journals is not in it yet. Raises StoreDown where the
+    database was made by a version that counted nothing."""
     await known_columns(connection, USAGE)
     parts = [USAGE.c[name] for name in asked.by]
     wanted = select(*parts, *(func.sum(USAGE.c[name]).label(name) for name in NUMBERS)).group_by(*parts)

@@ -64,7 +64,7 @@ async def test_a_store_without_usage_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "mistake"),
     [
-        (("--by", "colour"), 2, "there is no colour"),
+        (("--by", "colour"), 2, "there is no 'colour'"),
         (("--since", "yesterday"), 2, "is no day"),
         (("--since", "99999999999d"), 2, "is no day"),
         (("--store", "/nowhere"), 1, "error: the store cannot be read: there is no database /nowhere/smallfirst.db"),

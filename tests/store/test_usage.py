@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import time
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from server.store.database import Database
 from server.store.keeper import running
 from server.store.migrating import migrated
 from server.store.records import Feedback, Passed, Step, StoreDown, new_id
-from server.store.usage import Asked, Used, told, used, used_in
+from server.store.usage import Asked, Used, asked_for, told, used, used_in
 
 DAY = "2001-09-09"  # that of the time 1e9
 DRAFTED = Step("small", "sure", prompt_tokens=10, completion_tokens=3, cost=0.5)
@@ -212,6 +212,20 @@ def test_the_json_calls_an_estimate_one_and_adds_up() -> None:
     assert said["total"] == {"requests": 3, "answered": 2, "accepted": 1, "escalated": 0, "prompt_tokens": 11,
                              "completion_tokens": 4, "cost": 1.5, "saved_estimate": 1.0}  # fmt: skip
     assert (said["object"], said["by"], said["since"], said["until"]) == ("usage", ["tier"], "2026-03-01", None)
+
+
+def test_what_is_asked_for_is_read_as_people_write_it() -> None:
+    asked = asked_for(" tier, day,tier,", since="2026-03-01", until="1d", key="k")
+
+    assert (asked.by, asked.since, asked.key) == (("tier", "day"), date(2026, 3, 1), "k")
+    assert asked.until == datetime.now(UTC).date()
+    assert asked_for("").by == ()
+
+
+@pytest.mark.parametrize("day", ["yesterday", "", "d", "-d", "2026-13-01", "99999999999d", "1e3d"])
+def test_what_is_no_day_is_refused(day: str) -> None:
+    with pytest.raises(ValueError, match="is no day"):
+        asked_for("day", since=day)
 
 
 def test_a_sum_of_decimals_is_numbers() -> None:
