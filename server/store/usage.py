@@ -38,8 +38,8 @@ class Used:
 
 
 def asked_for(by: str, since: str | None = None, until: str | None = None, key: str | None = None) -> Asked:
-    """From what people write: names with commas between them, and days as 2026-03-01 or, for the last seven, today among
-    them, 7d. Raises ValueError."""
+    """From what people write: names with commas between them, and days as 2026-03-01, or 7d for the last seven, today
+    among them. Raises ValueError."""
     return Asked(parts_named(by), day_named(since), day_named(until), key)
 
 

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fakes.stores import Place, decision, rows, store_of
+from fakes.stores import Place, decision, place_of, rows, store_of
 
 from server.store.reading import asked
 from server.store.records import Feedback, StoreDown, Texts, new_id
@@ -86,7 +86,7 @@ def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT name FROM sqlite_master") == []
 
 
-def filled(place: Place, *records) -> str:
+def filled(place: Path | Place, *records) -> str:
     """The URL of a store that has these."""
 
     async def fill() -> None:
@@ -96,4 +96,4 @@ def filled(place: Place, *records) -> str:
         await store.close()
 
     asyncio.run(fill())
-    return place.url
+    return place_of(place).url
