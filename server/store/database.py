@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from server.settings.store import POSTGRESQL
 from server.store import sqlite
 from server.store.connecting import WRITES
-from server.store.migrating import OLDER, migrated
+from server.store.migrating import OLDER, LaterVersion, migrated
 from server.store.records import StoreDown
 
 READ_S = 5.0
@@ -41,7 +41,7 @@ class Database:
         self._engine: AsyncEngine | None = None
         self._connecting = asyncio.Lock()
         self._preparing: asyncio.Task[None] | None = None
-        self._prepared = False
+        self._prepared = self._was_prepared = False
         self._is_others = False
 
     @classmethod
@@ -66,9 +66,15 @@ class Database:
 
     async def _prepare(self) -> None:
         await asyncio.to_thread(import_module, "alembic.command")  # an eighth of a second
-        async with self._transaction(MIGRATE_S) as connection:
-            await connection.run_sync(migrated)
-        self._prepared = True
+        try:
+            async with self._transaction(MIGRATE_S) as connection:
+                await connection.run_sync(migrated)
+        except LaterVersion:
+            if (
+                not self._was_prepared
+            ):  # else we are being replaced: what a version adds does not disturb the one before
+                raise
+        self._prepared = self._was_prepared = True
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:

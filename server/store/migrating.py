@@ -13,9 +13,13 @@ OLDER = "smallfirst_may_be_older"  # of a connection: that nobody brought its ta
 LOCK = 0x736D616C6C666972  # "smallfir": in PostgreSQL, whoever changes the tables holds it
 
 
+class LaterVersion(StoreDown):
+    """A later version of ours made the tables, and nobody knows here what it means by them."""
+
+
 def migrated(connection: Connection, to: str = "head") -> None:
     """Bring the tables to what this version knows, or to an earlier step, inside the connection's transaction: all or
-    nothing. Raises StoreDown where a later version made them."""
+    nothing. Raises LaterVersion where one made them."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -27,7 +31,7 @@ def migrated(connection: Connection, to: str = "head") -> None:
     try:
         command.upgrade(config, to)
     except CommandError as unknown:
-        raise StoreDown("the database was made by a later version of smallfirst") from unknown
+        raise LaterVersion("the database was made by a later version of smallfirst") from unknown
 
 
 def wait_for_turn(connection: Connection) -> None:

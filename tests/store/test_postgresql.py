@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli.test_commands import run
 from fakes.postgres import PASSWORD, USER, WRITTEN_PASSWORD, Cluster, cluster
-from fakes.stores import Place, audit, count, decision, make_tables, running_store, store_of, until
+from fakes.stores import Place, audit, count, decision, make_tables, rows, running_store, store_of, until
 from structlog.testing import capture_logs
 
 from server.store.database import Database
@@ -77,10 +77,7 @@ async def test_connections_that_an_administrator_ends_are_made_again(postgresql:
     async with running_store(place_there) as store:
         store.keeper.keep(decision())
         await until(lambda: count(place_there) == 1)
-        ended = postgresql.run(
-            "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND"
-            " application_name = 'smallfirst'", place_there.url.rpartition("/")[2],
-        )  # fmt: skip
+        ended = end_connections(postgresql, place_there.url.rpartition("/")[2])
 
         assert await store.keeper.find("unknown") is None
         store.keeper.keep(decision())
@@ -103,6 +100,34 @@ async def test_a_database_that_was_dropped_and_made_again_is_filled_again(
         postgresql.run("postgres", f"CREATE DATABASE {name}")
 
         await until(lambda: count(place_there) == 5)
+
+
+async def test_a_gateway_that_is_being_replaced_goes_on_over_the_tables_of_the_next_version(
+    postgresql: Cluster, place_there: Place
+) -> None:
+    name = place_there.url.rpartition("/")[2]
+    async with running_store(place_there) as store:
+        one = decision()
+        store.keeper.keep(one)
+        await until(lambda: count(place_there) == 1)
+        assert await store.keeper.find(one.id)
+
+        rows(place_there, "ALTER TABLE decisions ADD COLUMN mood TEXT")
+        rows(place_there, "UPDATE alembic_version SET version_num = '9999'")
+        store.keeper.keep(decision())
+        await until(lambda: count(place_there) == 2)
+        postgresql.run("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        end_connections(postgresql, name)
+        store.keeper.keep(decision())
+        await until(lambda: store.failures > 0)
+        postgresql.run("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await until(lambda: count(place_there) == 3)
+        assert await store.keeper.find(one.id)
+
+    fresh = Database(place_there.url)
+    with pytest.raises(StoreDown, match="later version"):
+        await fresh.prepare()
+    await fresh.close()
 
 
 @pytest.mark.parametrize(
@@ -218,6 +243,14 @@ async def test_a_plan_says_where_the_store_is_without_its_password(tmp_path: Pat
 def place_there(postgresql: Cluster, tmp_path: Path) -> Place:
     """An empty database, and the folder of a journal."""
     return Place(tmp_path, postgresql.url(postgresql.new_database()))
+
+
+def end_connections(postgresql: Cluster, database: str) -> list[tuple[bool]]:
+    """End those of gateways to a database, as its administrator can."""
+    ending = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'smallfirst'"
+    )
+    return postgresql.run("postgres", ending, database)
 
 
 async def is_encrypted(connection) -> bool:
