@@ -70,10 +70,9 @@ class Database:
             async with self._transaction(MIGRATE_S) as connection:
                 await connection.run_sync(migrated)
         except LaterVersion:
-            if (
-                not self._was_prepared
-            ):  # else we are being replaced: what a version adds does not disturb the one before
+            if not self._was_prepared:
                 raise
+            # We are being replaced, and may go on until then: versions only add.
         self._prepared = self._was_prepared = True
 
     @asynccontextmanager

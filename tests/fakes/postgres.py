@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
@@ -98,7 +98,8 @@ class Cluster:
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         for one in (self._process.pid, *map(int, children)):
-            os.kill(one, what)
+            with suppress(ProcessLookupError):  # one that has just ended
+                os.kill(one, what)
 
 
 @contextmanager
