@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -19,7 +20,7 @@ from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
 from server.errors import RequestError
-from server.listing import get_model, health, list_cascades, list_models, list_pools, metrics, ready
+from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
@@ -41,12 +42,13 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.state = state
     app.state.metrics = Metrics()
     for door in DOORS:
-        app.add_api_route(door.path, answering(door), methods=["POST"])
-    app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
+        app.add_api_route(door.path, answering(door), methods=["POST"], summary="An answer, whole or streamed")
+    for method in ("GET", "DELETE"):
+        app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=[method])
     app.add_api_route(RESPONSES.path + "/{response_id}/cancel", not_stored, methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
     for path in ENDPOINTS:
-        app.add_api_route(path, passing(path), methods=["POST"])
+        app.add_api_route(path, passing(path), methods=["POST"], summary="Goes to one tier's server as it came")
     app.add_api_route(COUNT_PATH, count_tokens, methods=["POST"])
     app.add_api_route("/v1/decisions/{decision_id}", get_decision, methods=["GET"])
     app.add_api_route("/v1/feedback", take_feedback, methods=["POST"])
@@ -54,9 +56,11 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
     app.add_api_route("/v1/cascades", list_cascades, methods=["GET"])
-    app.add_api_route("/health", health, methods=["GET", "HEAD"])
-    app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
-    app.add_api_route("/metrics", metrics, methods=["GET"])
+    for method in ("GET", "HEAD"):
+        app.add_api_route("/health", health, methods=[method])
+        app.add_api_route("/ready", ready, methods=[method])
+    app.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
+    app.add_api_route("/openapi.json", document, methods=["GET"])
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(ModelError, not_answered)
     app.add_exception_handler(Unavailable, not_available)
