@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
@@ -30,6 +31,9 @@ from server.refusing import failed, nobody_there, not_answered, not_available, n
 from server.settings.schema import Settings
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
+
+if TYPE_CHECKING:
+    from server.tracing import Tracing
 
 
 def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
@@ -74,7 +78,12 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The connections to the servers live as long as the application."""
     settings: Settings = app.state.settings
-    async with new_session() as session, opened(settings.store, app.state.state, app.state.metrics.registry) as keeping:
+    async with (
+        tracing_of(settings, app.version) as tracing,
+        new_session([] if tracing is None else [tracing.of_calls]) as session,
+        opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
+    ):
+        app.state.tracing = tracing
         app.state.keeping = keeping
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
@@ -85,6 +94,18 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         at_once = {name: cascade.audits.at_once for name, cascade in settings.cascades.items()}
         async with watched(served.pools), auditing(auditors, at_once):
             yield
+
+
+@asynccontextmanager
+async def tracing_of(settings: Settings, version: str) -> "AsyncIterator[Tracing | None]":
+    """Who traces requests, where that is wanted: it needs the extra `tracing`."""
+    if settings.tracing.otlp is None:
+        yield None
+        return
+    from server.tracing import traced
+
+    async with traced(settings, version) as tracing:
+        yield tracing
 
 
 def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:

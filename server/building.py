@@ -1,6 +1,6 @@
 """From settings to the running things: pools, tiers and cascades."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -48,10 +48,13 @@ class Served:
         return self.cascades.get(name) or self.tiers.get(name)
 
 
-def new_session() -> aiohttp.ClientSession:
-    """The one pool of connections to all servers; must be made in a running event loop and closed."""
+def new_session(of_calls: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
+    """The one pool of connections to all servers, and who follows its calls; must be made in a running event loop and
+    closed."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    return aiohttp.ClientSession(connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[*of_calls]
+    )
 
 
 def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
