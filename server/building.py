@@ -123,11 +123,20 @@ def comparing_by(name: str) -> Comparing:
 
 def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
     """A tier's servers."""
-    key = tier.api_key.get_secret_value() if tier.api_key else None
-    limits = Limits(**tier.limits.model_dump())
-    endpoints = [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
+    limits = limits_of(tier)
     rules = PoolRules(tier.on_broken_stream, tier.saturation_tokens)
-    return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
+    return Pool(endpoints_of(tier), lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
+
+
+def endpoints_of(tier: TierSettings) -> Sequence[Endpoint]:
+    """Where they are, by the names that the operator gave."""
+    key = tier.api_key.get_secret_value() if tier.api_key else None
+    return [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
+
+
+def limits_of(tier: TierSettings) -> Limits:
+    """How long they may take."""
+    return Limits(**tier.limits.model_dump())
 
 
 def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:

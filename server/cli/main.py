@@ -53,6 +53,17 @@ def check(config: ConfigFile) -> None:
 
 
 @app.command()
+def doctor(
+    config: ConfigFile,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Ask everything that CONFIG names, and say what to do about what is not well."""
+    from server.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config, os.environ, as_json=as_json))
+
+
+@app.command()
 def chat(
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
     model: Annotated[str | None, typer.Option(help="The cascade or tier; else the gateway's first.")] = None,
