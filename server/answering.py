@@ -20,7 +20,7 @@ from models.errors import BadReply, ModelError
 from router.cascade import Cascade, answer
 from router.events import Event, Wrote
 from router.outcome import Outcome
-from server.access.caller import Caller
+from server.access.caller import Caller, key_of
 from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
@@ -213,6 +213,7 @@ class Answer(Response):
             task=self._task,
             propensity=None if ticket is None else ticket.propensity,
             artefact=None if trusted is None else trusted.identity,
+            key=key_of(order.caller),
         )  # fmt: skip
 
     @property
