@@ -182,7 +182,7 @@ def audits_needed(seen: Seen, place: int, wanted: Wanted) -> int | None:
     needed = exposure_needed(wanted.epsilon, wanted.delta, rate=min(1.0, losses / exposure) if exposure else 0.0)
     if needed is None:
         return None
-    per_exposure = int(seen.accepted[-1]) / exposure if exposure and seen.accepted[-1] else 1.0
+    per_exposure = min(1.0, int(seen.accepted[-1]) / exposure) if exposure and seen.accepted[-1] else 1.0
     return max(1, math.ceil((needed - exposure) * per_exposure))
 
 

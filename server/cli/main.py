@@ -302,7 +302,7 @@ def tune(
 def recertify(
     config: ConfigFile,
     cascade: Annotated[
-        str | None, typer.Argument(metavar="[CASCADE]", help="Which one, where CONFIG has several.")
+        str | None, typer.Argument(metavar="CASCADE", help="Which one, where CONFIG has several.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The new artefact's file, for `trust:`; without it, only say what it would be.")
