@@ -20,6 +20,12 @@ binomial distribution promises that for a number of audits that was fixed before
 
 It falls with each loss more and rises with exposure: who counts a loss too many, or too little exposure, errs on the
 safe side. The few audits that are under way when one looks are not counted.
+
+Nor need m be the same for all requests. With exp(k p m) in place of exp(k epsilon p) a stake does not grow on average
+either, whatever m is; so its mean over k, the same formula at x = sum of p m, stays below 1 / delta all the time, but
+for a chance of delta. Where at that time the evidence is 1 / delta at x = epsilon E, then sum of p m < epsilon E: the
+mean loss of the requests that were seen, each weighted by its propensity, is below epsilon, also where it rose and fell
+meanwhile.
 """
 
 import math

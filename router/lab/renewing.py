@@ -9,7 +9,8 @@ Each threshold is a hypothesis, "the expected loss there is at least epsilon", a
 gathers evidence. As the threshold falls, losses are only added and exposure is only taken away, so the evidence falls.
 Therefore an error at any threshold, at any time, is one at the strictest threshold whose loss is epsilon or more, and
 its chance is at most delta: the fixed sequence of Learn then Test, strictest first, through all thresholds that there
-are. No grid has to be fixed before.
+are. No grid has to be fixed before. That there is one such threshold supposes that requests stay alike; for the
+threshold that served alone, what is shown is the mean over all requests that were seen, whether they do or not.
 """
 
 import math

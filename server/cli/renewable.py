@@ -24,6 +24,8 @@ def none_of(placed: Sequence[Placed], line: Line, grader: str) -> str:
     of_others = sum(one.audit.artefact != line.artefact for one in placed)
     graded_otherwise = sum(one.audit.artefact == line.artefact and one.audit.grader != grader for one in placed)
     found = f"{of_others} are of other artefacts or modes, {graded_otherwise} by other graders than {grader}"
+    if line.after and any(one.place <= line.after for one in placed):
+        found += f", and places up to {line.after} were there in the round before"
     return (
         f"of the {len(placed)} audits in the store none is of drafts that this certificate accepted ({found}): serve it"
         " in mode 'certified', with audits on"

@@ -98,6 +98,19 @@ def test_looking_after_every_audit_certifies_a_loss_of_epsilon_seldom(accepted: 
     assert tail.mean() > 0.2, "what is made for one look is not made for many"
 
 
+@pytest.mark.parametrize("period", [40, 300])
+def test_a_loss_that_comes_and_goes_is_not_certified_while_its_mean_is_above_epsilon(period: int) -> None:
+    runs, requests, propensity = 4_000, 1_500, 0.5
+    draw = np.random.default_rng(4)
+    losses, shown = np.zeros(runs), np.zeros(runs, bool)
+    for number in range(1, requests + 1):
+        loss = 2 * EPSILON if (number - 1) // period % 2 == 0 else 0.0  # so that the mean is never below epsilon
+        losses += draw.random(runs) < loss * propensity
+        shown |= log_e_value(losses, number * propensity, EPSILON) >= -math.log(0.1)
+
+    assert shown.mean() <= 0.1 + 3 * math.sqrt(0.1 * 0.9 / runs)
+
+
 def test_more_losses_and_less_exposure_are_less_evidence() -> None:
     losses, exposures = np.arange(60), np.linspace(0, 900, 61)
 
