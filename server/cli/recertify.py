@@ -1,5 +1,6 @@
 """`smallfirst recertify`: from the decision log's audits to the artefact of the next round."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -168,7 +169,7 @@ def write(trust: Trust, out: Path) -> None:
 def told(name: str, done: Renewed, out: Path | None) -> Iterator[str]:
     """What was found, and what becomes of it."""
     line, certificate, audits = done.line, done.certificate, [one.audit for one in done.audits]
-    first = datetime.fromtimestamp(min(one.time for one in audits), UTC).date()
+    first = datetime.fromtimestamp(min(time.time(), *(one.time for one in audits)), UTC).date()
     disagreed, untold = (sum(one.loss is wanted for one in audits) for wanted in (True, None))
     yield (
         f"{name}: round {certificate.round}, from {len(audits)} audits of artefact {line.artefact}, {first} to"

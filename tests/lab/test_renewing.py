@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 from fakes.trusting import certificate
+from hypothesis import given
+from hypothesis import strategies as st
 
 from router.audits import Span, Tally
 from router.certificate import Certificate
@@ -155,6 +157,38 @@ def test_losses_without_exposure_need_more_than_can_be_told() -> None:
 
 def test_a_clock_that_is_ahead_makes_no_later_certificate() -> None:
     assert renewed(audits(200, time_s=1e18)).certified_on == NOW.date()
+
+
+ODD = st.builds(
+    Audited,
+    st.just("a"),
+    st.integers(1, 1000),
+    st.floats(0, 1e9),
+    st.floats(0, 50),
+    st.sampled_from([0.6, 0.7, 0.9, 1.0, math.inf]),
+    st.none() | st.floats(0.6, 1),
+    st.booleans(),
+)
+BANDS = st.none() | st.sampled_from([Band(low=0.5, high=0.7), Band(low=0.6, high=0.95), Band(low=0.1, high=0.2)])
+
+
+@given(made=st.lists(ODD, max_size=25), verdict=BANDS)
+def test_the_evidence_falls_as_the_threshold_does_whatever_was_audited(
+    made: list[Audited], verdict: Band | None
+) -> None:
+    line = replace(LINE, verdict=verdict)
+
+    seen = seen_at(made, line)
+
+    assert (np.diff(seen.thresholds) < 0).all()
+    assert seen.thresholds[-1] == 0.6
+    assert (np.diff(seen.exposure) <= 0).all()
+    assert (np.diff(seen.accepted) >= 0).all()
+    assert (np.diff(seen.losses) >= 0).all()
+    assert (seen.accepted[-1], seen.losses[-1]) == (len(made), sum(one.lost for one in made))
+    assert (np.diff(log_e_value(seen.losses, seen.exposure, 0.05)) <= 1e-9).all()
+    found = renew(made, line, wanted(epsilon=0.4), now=NOW)
+    assert isinstance(found, NotYet) or found.threshold >= 0.6
 
 
 @dataclass(frozen=True)
