@@ -310,6 +310,29 @@ def tune(
 
 
 @app.command()
+def recertify(
+    config: ConfigFile,
+    cascade: Annotated[
+        str | None, typer.Argument(metavar="CASCADE", help="Which one, where CONFIG has several.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The new artefact's file, for `trust:`; without it, only say what it would be.")
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001, max=0.5, help="Certify that at most this share of requests disagrees; as before, if not given."
+        ),
+    ] = None,
+) -> None:
+    """Certify a cascade's policy anew, from the audits of the drafts that it accepted (extra `lab`)."""
+    with extra("lab"):
+        from server.cli.recertify import run_recertify
+
+    raise typer.Exit(run_recertify(config, cascade, epsilon=epsilon, out=out, environment=os.environ))
+
+
+@app.command()
 def evaluate(
     recorded: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Graded questions, docs/recorded.md.")],
     draft: Annotated[str, typer.Option(help="The tier that drafts.")] = "small",

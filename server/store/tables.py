@@ -69,7 +69,7 @@ AUDITS = Table(
     Column("artefact", GIVEN_ID),
     Column("draft_tokens", Integer),
     Column("final_tokens", Integer),
-    Column("exposure", Double),
+    *numbers("exposure", "unseen", "threshold"),
     Index("audits_by_place", "cascade", "place"),
     Index("audits_by_decision", "decision"),
 )
