@@ -6,7 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from models.launcher.speculation import Drafter, Handover
+from router.certificate import Certificate
 from router.policy import Policy
+from router.watch import alpha_of_cluster
 from server.building import served_policy, trusted_of
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
@@ -122,7 +124,7 @@ def rule(cascade: CascadeSettings) -> str:
             opening(cascade, policy),
             *budgeted(cascade.budget, final),
             *audited(cascade.audits),
-            *unwatched(cascade),
+            *watching(cascade),
         )
     )
 
@@ -157,13 +159,21 @@ def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:
 
 def promise(cascade: CascadeSettings) -> str:
     """What is certified of a cascade in mode `certified`."""
-    certificates = () if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
     said = [
-        f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
-        f" {one.expires_on}"
-        for task, one in certificates
+        f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{of_cluster(cluster)}, until {one.expires_on}"
+        for cluster, one in certificates(cascade).items()
     ]
     return f" (certified: {'; '.join(said)})" if said else ""
+
+
+def certificates(cascade: CascadeSettings) -> Mapping[str | None, Certificate]:
+    """Those that are served, by their clusters."""
+    return {} if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
+
+
+def of_cluster(cluster: str | None) -> str:
+    """Whose certificate it is, where that needs to be said."""
+    return "" if cluster is None else f" for {cluster}"
 
 
 def budgeted(budget: BudgetSettings, final: str) -> Iterator[str]:
@@ -184,16 +194,24 @@ def audited(audits: AuditSettings) -> Iterator[str]:
         yield "nothing is audited until both rate and spend_per_day are set"
 
 
-def unwatched(cascade: CascadeSettings) -> Iterator[str]:
-    """Why audits would not watch the certificate that is served."""
-    if cascade.trust is None or cascade.mode != "certified":
+def watching(cascade: CascadeSettings) -> Iterator[str]:
+    """How audits watch the certificates that are served, where that needs to be said: each by itself, or why not."""
+    served, audits = certificates(cascade), cascade.audits
+    if not served:
         return
-    certificate = cascade.trust.watched
-    watched = None if certificate is None else certificate.watched
-    if cascade.audits.rate is None or cascade.audits.spend_per_day is None:
-        yield "no audits watch the certificate"
-    elif watched is None or watched[0] != cascade.audits.grader:
-        yield f"audits by {cascade.audits.grader} do not watch the certificate: tune again with --audit-grader"
+    if audits.rate is None or audits.spend_per_day is None:
+        yield f"no audits watch the certificate{'s' if len(served) > 1 else ''}"
+        return
+    for cluster, certificate in served.items():
+        watched = certificate.watched
+        if watched is None or watched[0] != audits.grader:
+            yield (
+                f"audits by {audits.grader} do not watch the certificate{of_cluster(cluster)}: tune again with"
+                " --audit-grader"
+            )
+    if len(served) > 1:
+        alpha = alpha_of_cluster(len(served))
+        yield f"{len(served)} certificates have an alarm each, that sounds falsely with probability {alpha:.2g} at most"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

@@ -120,8 +120,8 @@ class Audit:
 
     `loss`: whether the draft was a loss by `grader`; None where that cannot tell. `propensity`: the probability, in
     (0, 1], with which the request was drawn; `exposure`: its own and those of this gateway's requests since its audit
-    before, added up. `artefact`: the fingerprint of what accepted it. Tokens are those of the draft and of the final
-    tier's answer.
+    before, of the same cluster, added up. `artefact`: the fingerprint of what accepted it, `cluster`: whose fit in that
+    judged it (None: the global one). Tokens are those of the draft and of the final tier's answer.
     """
 
     id: str
@@ -139,6 +139,7 @@ class Audit:
     draft_tokens: int | None = None
     final_tokens: int | None = None
     exposure: float | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

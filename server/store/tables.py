@@ -67,6 +67,7 @@ AUDITS = Table(
     Column("draft_tokens", Integer),
     Column("final_tokens", Integer),
     Column("exposure", Double),
+    Column("cluster", WORD),
     Index("audits_by_place", "cascade", "place"),
     Index("audits_by_decision", "decision"),
 )

@@ -363,7 +363,7 @@ def overseen() -> Overseen:
     for _ in range(WINDOW):
         drift.saw(0.5)
     auditor = Auditor(
-        PAIR, Watch(CERTIFICATE, drift=drift), sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
+        PAIR, {None: Watch(CERTIFICATE, drift=drift)}, sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
         comparing=Comparing("exact", str.startswith), has_room=lambda: True, ledger=MemoryLedger(), counting=Metrics(),
     )  # fmt: skip
     told(STORY)
@@ -373,7 +373,9 @@ def overseen() -> Overseen:
 def dotted(card: Mapping[str, object], path: str = "") -> Iterator[str]:
     """The paths of its values."""
     for key, value in card.items():
-        if isinstance(value, dict):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            yield from dotted(value[0], f"{path}{key}[].")
+        elif isinstance(value, dict):
             yield from dotted(value, f"{path}{key}.")
         else:
             yield path + key
