@@ -1,6 +1,7 @@
 """The servers of one tier as one model: who is asked, who is asked instead, and who goes on where one dies."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -119,8 +120,9 @@ class Pool:
 
     @property
     def fingerprints(self) -> frozenset[str]:
-        """What its servers say that they are, as far as they do."""
-        return frozenset(filter(None, (replica.abilities.fingerprint for replica in self.replicas)))
+        """What its servers that may be asked said last that they are, as far as they did."""
+        asked = (replica.abilities.fingerprint for replica in self.replicas if replica.may_be_asked)
+        return frozenset(filter(None, asked))
 
     @property
     def pressure(self) -> float:
@@ -225,13 +227,17 @@ class Pool:
 
 
 async def probe_forever(replica: Replica) -> None:
-    """Ask a server again and again how it is, sooner while it is lost."""
+    """Ask a server again and again how it is, sooner while it is lost or in doubt."""
     while True:
         try:
             await replica.probe()
         except Exception:  # the top of its task: a server that answers nonsense is asked again
             log.exception("probe failed", server=replica.endpoint.name)
-        await asyncio.sleep(PROBE_EVERY_S if replica.breaker.state == "closed" else PROBE_LOST_EVERY_S)
+        await asyncio.sleep(PROBE_LOST_EVERY_S)
+        if replica.breaker.state == "closed":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_EVERY_S - PROBE_LOST_EVERY_S):
+                    await replica.doubted.wait()
 
 
 def candidate_of(replica: Replica) -> Candidate[Replica]:

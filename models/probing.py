@@ -12,7 +12,7 @@ from models.abilities import Abilities, Load, SpeculationKind
 from models.endpoint import Endpoint
 from models.handover.contract import KEY as DRAFT_KEY
 from models.parsing import NOT_A_REPLY, speculation_of
-from models.wire import JsonObject, WireReply
+from models.wire import JsonObject, WireChoice, WireReply
 
 # Text that tokenizers cut differently: cases, spaces, digits, accents, code, other scripts, emoji.
 SAMPLE_TEXT = "The  quick brown FOX, naïve 1234567.89 §\n\tdef f(x): return {'k': [x]}  # 你好 мир 🙂 ok"
@@ -134,20 +134,45 @@ def tokens_of(received: bytes | None) -> tuple[int, ...]:
         return ()
 
 
-async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -> Abilities:
-    """What a short answer shows, and where drafts are verified there, one with a draft of it."""
-    body: JsonObject = {
+def trial_of(door: Door) -> JsonObject:
+    """The request for a short answer, always the same."""
+    return {
         "model": door.model, "prompt": SAMPLE_TEXT, "max_tokens": TRIAL_TOKENS, "temperature": 0,
         "ignore_eos": True, "logprobs": 1, "return_token_ids": True,
     }  # fmt: skip
+
+
+def choice_in(reply: WireReply) -> WireChoice | None:
+    """The short answer, if there is one."""
+    return next(iter(reply.get("choices") or ()), None)
+
+
+def fingerprint_of(tokenizer: str | None, choice: WireChoice) -> str | None:
+    """What tells servers apart: a hash of their tokenizer's fingerprint and the short answer."""
+    said = choice.get("token_ids") or choice.get("text")
+    return hashed((tokenizer, said)) if said else None
+
+
+async def recognised(door: Door, known: Abilities) -> str | None:
+    """The fingerprint that the server has now; None where it does not say all that the known one is made of. Raises as
+    `Door.get`."""
+    tokenizer = await fingerprint(door)
+    if tokenizer is None and known.tokenizer is not None:
+        return None
+    choice = choice_in(reply_of(await door.post("/v1/completions", trial_of(door))))
+    return None if choice is None else fingerprint_of(tokenizer, choice)
+
+
+async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -> Abilities:
+    """What a short answer shows, and where drafts are verified there, one with a draft of it."""
+    body = trial_of(door)
     first = reply_of(await door.post("/v1/completions", body))
-    choice = next(iter(first.get("choices") or ()), None)
+    choice = choice_in(first)
     if choice is not None:
-        ids = choice.get("token_ids") or choice.get("text")
         abilities = replace(
             abilities,
             logprobs=choice.get("logprobs") is not None,
-            fingerprint=hashed((abilities.tokenizer, ids)) if ids else None,
+            fingerprint=fingerprint_of(abilities.tokenizer, choice),
         )
     if not counts_drafts:
         return replace(abilities, speculation="none")

@@ -76,6 +76,7 @@ def lately_verified(endpoint: Endpoint) -> Replica:
     """A server of which everything is known that metrics show; nobody asks it."""
     replica = Replica(endpoint, session=object(), limits=Limits())
     replica.acceptance.learn(Speculation(4, 3, 1, 4))
+    replica.recognition.found("a", None)
     return replica
 
 
