@@ -89,8 +89,8 @@ def standing_of(
     drifts: bool = False,
 ) -> Standing:
     """Where a certificate stands. `changed` says what is no longer as it was certified: models, artefact,
-    configuration; `watched` is None where nobody audits; `unread`: what audits found before this process began is kept,
-    and not known yet; `drifts`: confidences are spread otherwise than they were.
+    configuration; `watched` is None where nobody audits; `unread`: what audits found is kept, and was not read
+    yet, or not for long; `drifts`: confidences are spread otherwise than they were.
 
     An alarm stands until there is another certificate. What changed may change back.
     """
@@ -99,7 +99,7 @@ def standing_of(
     if watched is not None and watched.alarm.sounds:
         return Standing("alarmed", f"audits show {watched_by(certificate)}")
     if unread:
-        return Standing("unread", "what audits have found could not be read yet")
+        return Standing("unread", "what audits have found cannot be read from the store")
     if now >= expiry(certificate, watched):
         return Standing("expired", f"{certificate.max_age_days} days have passed without enough audits")
     if watched is not None and watched.alarm.warns:

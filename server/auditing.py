@@ -263,6 +263,7 @@ class Auditor:
         is_kept = self._ledger.keep(audit)
         if is_kept:
             self._own.add(audit.id)
+            self._foresee(audit)
         self._counting.audited(self.cascade.name, result_of(audit) if is_kept else "failed")
         return is_kept
 
@@ -274,12 +275,20 @@ class Auditor:
             self._own.discard(audit.id)
         elif self.sampling is not None:
             self.sampling.paid(audit.cost, audit.time)
+        watch, stretch = self._watch(audit), self._stretch(audit)
+        if watch is not None and stretch is not None:
+            watch.audited(stretch, audit.time, audit=audit.id)
+
+    def _foresee(self, audit: Audit) -> None:
+        """What was just kept counts before it has come to the store, and back."""
+        watch, stretch = self._watch(audit), self._stretch(audit)
+        if watch is not None and stretch is not None:
+            watch.kept(audit.id, stretch, audit.time)
+
+    def _watch(self, audit: Audit) -> Watch | None:
+        """Whose certificate an audit is about."""
         watch = self.watches.get(audit.cluster)
-        if watch is None or not watch.is_about(artefact=audit.artefact, grader=audit.grader):
-            return
-        stretch = self._stretch(audit)
-        if stretch is not None:
-            watch.audited(stretch, audit.time)
+        return watch if watch is not None and watch.is_about(artefact=audit.artefact, grader=audit.grader) else None
 
     def _stretch(self, audit: Audit) -> Stretch | None:
         """What an audit adds to the test; None where that cannot be told."""

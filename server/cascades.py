@@ -86,6 +86,7 @@ def certificate_card(watch: Watch) -> JsonObject:
         "audited_losses": watched.alarm.losses,
         "exposure": watched.alarm.exposure,
         "drift": None if watch.drift is None else watch.drift.index,
+        "read_age_s": watch.read_age_s,
     }
 
 
@@ -129,6 +130,7 @@ class CascadeCollector(Collector):
         evidence = of_certificates("alarm_evidence", "Natural logarithm of the e-value of the alarm.")
         alarm_at = of_certificates("alarm_at", "The evidence at which the alarm sounds.")
         drift = of_certificates("confidence_drift", "Population stability index of the last window of confidences.")
+        read = of_certificates("audits_read_age_seconds", "Since what all gateways' audits found was last read.")
         for name, watch in self._watches():
             labels, standing, alarm = (name, watch.cluster or NO_CLUSTER), watch.standing, watch.watched.alarm
             valid.add_metric(labels, standing.is_valid)
@@ -138,7 +140,9 @@ class CascadeCollector(Collector):
                 states.add_metric((*labels, state), state == standing.state)
             if watch.drift is not None and watch.drift.index is not None:
                 drift.add_metric(labels, watch.drift.index)
-        yield from (valid, states, evidence, alarm_at, drift)
+            if watch.read_age_s is not None:
+                read.add_metric(labels, watch.read_age_s)
+        yield from (valid, states, evidence, alarm_at, drift, read)
 
     def _watches(self) -> Iterator[tuple[str, Watch]]:
         for one in self._cascades:

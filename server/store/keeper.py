@@ -42,6 +42,7 @@ class Keeper:
         self._news = asyncio.Event()
         self._searching = asyncio.Semaphore(SEARCHES)
         self._drops = False
+        self._fails = False
         self._look_at_s = self._forget_at_s = 0.0
         tally.watch(lambda: journal.left)
 
@@ -60,7 +61,10 @@ class Keeper:
         return False
 
     async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
-        """See Ledger."""
+        """See Ledger. While this gateway cannot write to the store, others hardly can: what they find is not there to
+        be read."""
+        if self._fails:
+            raise StoreDown("the store cannot be written to")
         return await self._database.read(lambda connection: asking.audits_since(connection, cascade, after))
 
     async def find(self, given: str) -> Found | None:
@@ -75,7 +79,7 @@ class Keeper:
         while True:
             try:
                 await self._round()
-                pause_s = FIRST_PAUSE_S
+                pause_s, self._fails = FIRST_PAUSE_S, False
             except (StoreDown, OSError) as down:
                 self._failed(pause_s, str(down))
             except Exception:
@@ -98,6 +102,7 @@ class Keeper:
             await self._forget_some(time.time() - self._keep_days * DAY_S, now_s)
 
     def _failed(self, pause_s: float, cause: str) -> None:
+        self._fails = True
         self._tally.failed()
         log.warning("store cannot be written to", cause=cause, retry_s=pause_s, journal_bytes=self._journal.left)
 

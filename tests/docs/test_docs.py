@@ -363,8 +363,11 @@ def overseen() -> Overseen:
     drift = Drift(histogram_of([0.5]))
     for _ in range(WINDOW):
         drift.saw(0.5)
+    watch = Watch(CERTIFICATE, drift=drift)
+    watch.remembers()
+    watch.read()
     auditor = Auditor(
-        PAIR, {None: Watch(CERTIFICATE, drift=drift)}, sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
+        PAIR, {None: watch}, sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
         comparing=Comparing("exact", str.startswith), has_room=lambda: True, ledger=MemoryLedger(), counting=Metrics(),
     )  # fmt: skip
     told(STORY)
