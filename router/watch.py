@@ -124,10 +124,10 @@ class Watch:
     @property
     def standing(self) -> Standing:
         """Where the certificate stands now."""
-        drifts = self.drift is not None and self.drift.is_there
         return standing_of(
-            self.certificate, self.watched, self._now(), changed=self._changed(), unread=self._is_unread, drifts=drifts
-        )
+            self.certificate, self.watched, self._now(), changed=self._changed(), unread=self._is_unread,
+            drifts=self._drifts,
+        )  # fmt: skip
 
     @property
     def _is_unread(self) -> bool:
@@ -140,4 +140,9 @@ class Watch:
     @property
     def vigilance(self) -> float:
         """How many times as many drafts are to be audited as usual."""
-        return WATCHFUL if self.standing.is_watchful else 1.0
+        gives_reason = self._drifts or self.watched.alarm.warns
+        return WATCHFUL if gives_reason and self.standing.is_watchful else 1.0
+
+    @property
+    def _drifts(self) -> bool:
+        return self.drift is not None and self.drift.is_there

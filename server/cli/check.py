@@ -1,6 +1,7 @@
 """`smallfirst check`: what a configuration would run, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -159,21 +160,30 @@ def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:
 
 def promise(cascade: CascadeSettings) -> str:
     """What is certified of a cascade in mode `certified`."""
-    said = [
-        f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{of_cluster(cluster)}, until {one.expires_on}"
-        for cluster, one in certificates(cascade).items()
-    ]
+    clusters: dict[tuple[str, date], list[str]] = {}
+    for cluster, one in served_certificates(cascade).items():
+        promised = f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}"
+        clusters.setdefault((promised, one.expires_on), []).extend(named(cluster))
+    said = [f"{promised}{of_clusters(names)}, until {until}" for (promised, until), names in clusters.items()]
     return f" (certified: {'; '.join(said)})" if said else ""
 
 
-def certificates(cascade: CascadeSettings) -> Mapping[str | None, Certificate]:
-    """Those that are served, by their clusters."""
-    return {} if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
+def served_certificates(cascade: CascadeSettings) -> Mapping[str | None, Certificate]:
+    """By their clusters; where there are any, the one for all questions serves nothing."""
+    trust = cascade.trust if cascade.mode == "certified" else None
+    if trust is None:
+        return {}
+    return {cluster: one for cluster, one in trust.certificates.items() if cluster is not None or not trust.clusters}
 
 
-def of_cluster(cluster: str | None) -> str:
+def named(cluster: str | None) -> Sequence[str]:
+    """A cluster's name, if it has one."""
+    return () if cluster is None else (cluster,)
+
+
+def of_clusters(names: Sequence[str]) -> str:
     """Whose certificate it is, where that needs to be said."""
-    return "" if cluster is None else f" for {cluster}"
+    return f" for {', '.join(names)}" if names else ""
 
 
 def budgeted(budget: BudgetSettings, final: str) -> Iterator[str]:
@@ -196,22 +206,19 @@ def audited(audits: AuditSettings) -> Iterator[str]:
 
 def watching(cascade: CascadeSettings) -> Iterator[str]:
     """How audits watch the certificates that are served, where that needs to be said: each by itself, or why not."""
-    served, audits = certificates(cascade), cascade.audits
-    if not served:
+    served, audits = served_certificates(cascade), cascade.audits
+    if not served or cascade.trust is None:
         return
     if audits.rate is None or audits.spend_per_day is None:
         yield f"no audits watch the certificate{'s' if len(served) > 1 else ''}"
         return
-    for cluster, certificate in served.items():
-        watched = certificate.watched
-        if watched is None or watched[0] != audits.grader:
-            yield (
-                f"audits by {audits.grader} do not watch the certificate{of_cluster(cluster)}: tune again with"
-                " --audit-grader"
-            )
+    blind = [cluster for cluster, one in served.items() if one.watched is None or one.watched[0] != audits.grader]
+    if blind:
+        names = of_clusters([name for cluster in blind for name in named(cluster)])
+        yield f"audits by {audits.grader} do not watch the certificate{names}: tune again with --audit-grader"
     if len(served) > 1:
-        alpha = alpha_of_cluster(len(served))
-        yield f"{len(served)} certificates have an alarm each, that sounds falsely with probability {alpha:.2g} at most"
+        alpha = alpha_of_cluster(len(cascade.trust.certificates))
+        yield f"each certificate has an alarm, that sounds falsely with probability {alpha:.2g} at most"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

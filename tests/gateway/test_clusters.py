@@ -1,8 +1,10 @@
 """Certificates by kind of request: each has its own alarm, drift and standing."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from fakes.pools import metrics_of
@@ -13,10 +15,13 @@ from fakes.waiting import until
 from gateway.test_watching import Watched, certificate_of, headers_of, watched
 from pydantic import ValidationError
 
+from models.prompt import Prompt
 from router.alarm import ALPHA
 from router.drift import WINDOW, histogram_of
 from router.trust import Trust
 from server.cli.check import plan
+from server.doors.controls import Controls
+from server.routing import controlled
 from server.settings.schema import Settings
 
 PROMISED = certificate(0.5, loss="disagreement")
@@ -109,6 +114,30 @@ async def test_a_cluster_whose_confidences_drift_is_warned_alone() -> None:
         assert [cascade.auditor.watches[task].vigilance for task in ("sums", "poems")] == [4.0, 1.0]
 
 
+async def test_what_a_request_costs_does_not_grow_with_the_clusters() -> None:
+    few, many = trust(clusters={"sums": SUMS}), trust(clusters={"sums": SUMS, **{f"{n}": SUMS for n in range(63)}})
+
+    assert await calls_of_a_request(many) == await calls_of_a_request(few)
+
+
+async def calls_of_a_request(judged: Trust) -> int:
+    """How many functions are called to route one, and to draw whether it is audited."""
+    async with watched(judged=judged) as cascade:
+        served, counted = cascade.app.state.served, 0
+
+        def count(_frame: FrameType, event: str, _arg: object) -> None:
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        for profile in (None, count):  # what is made once is made the first time
+            sys.setprofile(profile)
+            one = controlled(served.cascades["auto"], Controls(task="sums"), served, form="chat")
+            cascade.auditor.ticket(Prompt({"messages": []}, "id"), one.policy)
+            sys.setprofile(None)
+        assert one.policy.mode == "certified"
+        return counted
+
+
 async def filled(folder: Path, judged: Trust, cluster: str | None, losses: Sequence[bool]) -> None:
     """A store with the audits of a gateway that has ended."""
     store = store_of(folder)
@@ -164,4 +193,5 @@ def test_the_plan_says_how_certificates_are_watched() -> None:
 
     assert "audits by exact do not watch the certificate for sums: tune again" in said
     assert "the certificate for poems" not in said
-    assert "2 certificates have an alarm each, that sounds falsely with probability 0.025 at most" in said
+    assert "each certificate has an alarm, that sounds falsely with probability 0.025 at most" in said
+    assert said.count("with probability 0.9 for sums, poems, until ") == 1
