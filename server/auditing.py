@@ -275,28 +275,24 @@ class Auditor:
             self._own.discard(audit.id)
         elif self.sampling is not None:
             self.sampling.paid(audit.cost, audit.time)
-        watch, stretch = self._watch(audit), self._stretch(audit)
-        if watch is not None and stretch is not None:
+        for watch, stretch in self._about(audit):
             watch.audited(stretch, audit.time, audit=audit.id)
 
     def _foresee(self, audit: Audit) -> None:
         """What was just kept counts before it has come to the store, and back."""
-        watch, stretch = self._watch(audit), self._stretch(audit)
-        if watch is not None and stretch is not None:
+        for watch, stretch in self._about(audit):
             watch.kept(audit.id, stretch, audit.time)
 
-    def _watch(self, audit: Audit) -> Watch | None:
-        """Whose certificate an audit is about."""
+    def _about(self, audit: Audit) -> Iterator[tuple[Watch, Stretch]]:
+        """Whose certificate an audit is about, and what it adds to the test there; nothing where there is none, or that
+        cannot be told."""
         watch = self.watches.get(audit.cluster)
-        return watch if watch is not None and watch.is_about(artefact=audit.artefact, grader=audit.grader) else None
-
-    def _stretch(self, audit: Audit) -> Stretch | None:
-        """What an audit adds to the test; None where that cannot be told."""
+        if watch is None or audit.exposure is None or not watch.is_about(artefact=audit.artefact, grader=audit.grader):
+            return
         try:
-            return None if audit.exposure is None else Stretch(audit.exposure, audit.propensity, audit.loss)
+            yield watch, Stretch(audit.exposure, audit.propensity, audit.loss)
         except ValueError as wrong:
             log.warning("audit cannot be folded", cascade=self.cascade.name, audit=audit.id, cause=str(wrong))
-            return None
 
     def _tell(self) -> None:
         """Say so where a certificate stands otherwise than a moment ago."""

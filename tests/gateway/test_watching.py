@@ -15,8 +15,8 @@ import pytest
 from fakes.gateway import running_app
 from fakes.pools import metrics_of, probed
 from fakes.scripted import Script, ScriptedServer
+from fakes.stores import Store, store_of
 from fakes.stores import audit as an_audit_record
-from fakes.stores import store_of
 from fakes.trusting import trust
 from fakes.waiting import until
 from fastapi import FastAPI
@@ -204,6 +204,15 @@ async def test_an_alarm_outlives_the_gateway(tmp_path: Path) -> None:
         "large", "exact", "alarmed")  # fmt: skip
 
 
+async def test_an_alarm_outlives_a_gateway_that_was_killed_before_its_audits_were_in_the_store(tmp_path: Path) -> None:
+    await left_in_the_journal(tmp_path, [True] * 5)
+
+    async with watched(tmp_path) as cascade:
+        headers = await headers_of(cascade)
+
+    assert headers["x-smallfirst-reason"] == "alarmed"
+
+
 async def test_audits_that_raised_no_alarm_hold_up_nothing(tmp_path: Path) -> None:
     await filled(tmp_path, [False] * 5)
 
@@ -227,11 +236,22 @@ async def test_while_nobody_knows_whether_there_was_an_alarm_the_final_tier_answ
 
 async def filled(folder: Path, losses: Sequence[bool]) -> None:
     """A store with the audits of a gateway that has ended."""
+    await keeping(folder, losses).close()
+
+
+async def left_in_the_journal(folder: Path, losses: Sequence[bool]) -> None:
+    """As `filled`, by a gateway that was killed before it drained them."""
+    await filled(folder, [])
+    keeping(folder, losses).journal.close()
+
+
+def keeping(folder: Path, losses: Sequence[bool]) -> Store:
+    """A store whose journal has the audits."""
     store = store_of(folder)
     for loss in losses:
         kept = an_audit_record(loss=loss, artefact=TRUST.identity, propensity=1.0, exposure=1.0, grader="exact")
         assert store.keeper.keep(kept)
-    await store.close()
+    return store
 
 
 def test_what_an_alarm_says_is_what_audits_saw() -> None:
