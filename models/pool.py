@@ -120,9 +120,13 @@ class Pool:
 
     @property
     def fingerprints(self) -> frozenset[str]:
-        """What its servers that may be asked said last that they are, as far as they did."""
-        asked = (replica.abilities.fingerprint for replica in self.replicas if replica.may_be_asked)
-        return frozenset(filter(None, asked))
+        """What its servers say that they are, as far as they do."""
+        return frozenset(filter(None, (replica.abilities.fingerprint for replica in self.replicas)))
+
+    @property
+    def likenesses(self) -> tuple[frozenset[str], ...]:
+        """The same of each that may be asked; one may have several, where ties are broken one way or the other."""
+        return tuple([one.recognition.alike for one in self.replicas if one.recognition.alike and one.may_be_asked])
 
     @property
     def pressure(self) -> float:

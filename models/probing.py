@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 import aiohttp
 import orjson
@@ -11,6 +10,7 @@ import orjson
 from models.abilities import Abilities, Load, SpeculationKind
 from models.endpoint import Endpoint
 from models.handover.contract import KEY as DRAFT_KEY
+from models.likeness import Look, hashed, look_of
 from models.parsing import NOT_A_REPLY, speculation_of
 from models.wire import JsonObject, WireChoice, WireReply
 
@@ -121,11 +121,6 @@ async def fingerprint(door: Door) -> str | None:
     return hashed(ids) if ids else None
 
 
-def hashed(value: object) -> str:
-    """A short fingerprint of a value's repr."""
-    return sha256(repr(value).encode()).hexdigest()[:16]
-
-
 def tokens_of(received: bytes | None) -> tuple[int, ...]:
     """The token ids in a reply of /tokenize."""
     try:
@@ -138,7 +133,7 @@ def trial_of(door: Door) -> JsonObject:
     """The request for a short answer, always the same."""
     return {
         "model": door.model, "prompt": SAMPLE_TEXT, "max_tokens": TRIAL_TOKENS, "temperature": 0,
-        "ignore_eos": True, "logprobs": 1, "return_token_ids": True,
+        "ignore_eos": True, "logprobs": 2, "return_token_ids": True,
     }  # fmt: skip
 
 
@@ -147,20 +142,13 @@ def choice_in(reply: WireReply) -> WireChoice | None:
     return next(iter(reply.get("choices") or ()), None)
 
 
-def fingerprint_of(tokenizer: str | None, choice: WireChoice) -> str | None:
-    """What tells servers apart: a hash of their tokenizer's fingerprint and the short answer."""
-    said = choice.get("token_ids") or choice.get("text")
-    return hashed((tokenizer, said)) if said else None
-
-
-async def recognised(door: Door, known: Abilities) -> str | None:
-    """The fingerprint that the server has now; None where it does not say all that the known one is made of. Raises as
-    `Door.get`."""
+async def look_again(door: Door, known: Abilities) -> Look | None:
+    """What the server looks like now; None where it does not say all that it is known by. Raises as `Door.get`."""
     tokenizer = await fingerprint(door)
     if tokenizer is None and known.tokenizer is not None:
         return None
     choice = choice_in(reply_of(await door.post("/v1/completions", trial_of(door))))
-    return None if choice is None else fingerprint_of(tokenizer, choice)
+    return None if choice is None else look_of(tokenizer, choice)
 
 
 async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -> Abilities:
@@ -172,7 +160,7 @@ async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -
         abilities = replace(
             abilities,
             logprobs=choice.get("logprobs") is not None,
-            fingerprint=fingerprint_of(abilities.tokenizer, choice),
+            look=look_of(abilities.tokenizer, choice),
         )
     if not counts_drafts:
         return replace(abilities, speculation="none")

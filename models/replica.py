@@ -17,7 +17,7 @@ from models.calling import Caller
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded, Unreachable
 from models.handover.contract import MAX_DRAFT_TOKENS
-from models.probing import Door, find_abilities, find_load, recognised, text_of, tokens_of, with_models
+from models.probing import Door, find_abilities, find_load, look_again, text_of, tokens_of, with_models
 from models.prompt import Handover, Prefix, Prompt, Written
 from models.recognition import Recognition
 from models.wire import JsonObject
@@ -147,7 +147,7 @@ class Replica:
         except TimeoutError:
             return  # it may just be busy: the limits of requests will tell
         except aiohttp.ClientError:
-            self.abilities = replace(UNKNOWN, fingerprint=self.abilities.fingerprint)
+            self.abilities = replace(UNKNOWN, look=self.abilities.look)
             self.load, self.others = IDLE, 0
             self.breaker.found_lost()
             self.doubted.set()
@@ -170,20 +170,18 @@ class Replica:
     async def _become_acquainted(self) -> None:
         """Find out all that there is to know. What is found now is believed: it was away, or was never known."""
         self.recognition.asked()
-        known = replace(self.abilities, speculation=None, fingerprint=None)
-        found = await find_abilities(self._door, known)
-        if found.fingerprint is not None:
-            self.recognition.found(found.fingerprint, None)
-        self.abilities = replace(found, fingerprint=found.fingerprint or self.abilities.fingerprint)
+        found = await find_abilities(self._door, replace(self.abilities, speculation=None, look=None))
+        if found.look is not None:
+            self.recognition.met(found.look)
+        self.abilities = replace(found, look=found.look or self.abilities.look)
 
     async def _recognise(self) -> None:
         """Find out whether it is still the same, and if not, what the other one is."""
         self.recognition.asked()
-        known = self.abilities.fingerprint
-        found = await recognised(self._door, self.abilities)
-        if found is not None and self.recognition.found(found, known) and found != known:
-            log.warning("server is another", server=self.endpoint.name, fingerprint=found, before=known)
-            self.abilities = replace(self.abilities, fingerprint=found)
+        look, before = await look_again(self._door, self.abilities), self.abilities.fingerprint
+        if look is not None and self.recognition.found(look):
+            log.warning("server is another", server=self.endpoint.name, fingerprint=look.fingerprint, before=before)
+            self.abilities = replace(self.abilities, look=look)
             await self._become_acquainted()
 
     def _did_well(self, ticket: Ticket) -> None:

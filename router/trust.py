@@ -22,6 +22,7 @@ from router.verdict import Band
 MOST_BYTES = 8 * 2**20
 NAMED = r"^[^\x00-\x1f\x7f]{1,64}$"  # what a request can name, and a store keep
 Share = Annotated[float, Field(ge=0, le=1)]
+Servers = Collection[Collection[str]]
 ClusterName = Annotated[str, StringConstraints(pattern=NAMED)]
 
 
@@ -123,19 +124,19 @@ class Trust(Part):
 
     def changed(
         self,
-        fingerprints: Sequence[Collection[str]],
-        asked: Mapping[str, Collection[str]] = MappingProxyType({}),
+        served_by: Sequence[Servers],
+        asked: Mapping[str, Servers] = MappingProxyType({}),
     ) -> tuple[str, ...]:
-        """What the tiers' servers say that they are, and were not when it was made, and those that are asked of drafts,
-        by the question's name; what is not known is no change."""
-        served: list[tuple[TierPrint | OpinionPrint, Collection[str]]] = [
-            *zip(self.tiers, fingerprints, strict=True),
+        """What the tiers' servers are by now, and were not when it was made, and those that are asked of drafts, by the
+        question's name; each server by the fingerprints that it may have. What is not known is no change."""
+        served: list[tuple[TierPrint | OpinionPrint, Servers]] = [
+            *zip(self.tiers, served_by, strict=True),
             *((one, asked.get(name, ())) for name, one in self.opinions.items()),
         ]
         return tuple(
             f"a server of {before.model} is another than was recorded"
             for before, found in served
-            if before.fingerprint is not None and any(one != before.fingerprint for one in found)
+            if before.fingerprint is not None and any(before.fingerprint not in server for server in found)
         )
 
     @property

@@ -81,8 +81,8 @@ def watches_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, 
 
     def changed() -> Sequence[str]:
         return trust.changed(
-            [pools[tier.name].fingerprints for tier in cascade.tiers],
-            {name: pools[tier].fingerprints for name, tier in asked.items()},
+            [pools[tier.name].likenesses for tier in cascade.tiers],
+            {name: pools[tier].likenesses for name, tier in asked.items()},
         )
 
     alpha = alpha_of_cluster(len(trust.certificates))

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from models.answer import Speculation, Usage, WentOn
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, FailureReason, Misconfigured, Overloaded, TimedOut, Unreachable
+from models.likeness import Look
 from models.pool import Pool
 from models.replica import Replica
 from router.audits import AuditResult, AuditRules, Sampling
@@ -76,7 +77,7 @@ def lately_verified(endpoint: Endpoint) -> Replica:
     """A server of which everything is known that metrics show; nobody asks it."""
     replica = Replica(endpoint, session=object(), limits=Limits())
     replica.acceptance.learn(Speculation(4, 3, 1, 4))
-    replica.recognition.found("a", None)
+    replica.recognition.met(Look("a"))
     return replica
 
 

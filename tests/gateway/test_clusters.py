@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from fakes.pools import metrics_of
+from fakes.pools import metrics_of, probed
 from fakes.scripted import Script
 from fakes.stores import audit, rows, store_of
 from fakes.trusting import certificate, fit, trust
@@ -123,6 +123,7 @@ async def test_what_a_request_costs_does_not_grow_with_the_clusters() -> None:
 async def calls_of_a_request(judged: Trust) -> int:
     """How many functions are called to route one, and to draw whether it is audited."""
     async with watched(judged=judged) as cascade:
+        await probed(cascade.url)
         served, counted = cascade.app.state.served, 0
 
         def count(_frame: FrameType, event: str, _arg: object) -> None:

@@ -13,6 +13,7 @@ from fakes.waiting import until
 
 from models.endpoint import Endpoint, Limits
 from models.errors import Unreachable
+from models.likeness import Look, look_of
 from models.pool import Pool
 from models.prompt import Prompt
 from models.recognition import AGAIN_S, BELIEVED_AT, EVERY_S, SOONEST_S, Recognition
@@ -88,7 +89,7 @@ async def test_a_server_that_becomes_another_while_it_stays_up_is_found_out(sess
         assert await one.probed() != before
 
     assert one.replica.abilities.speculation == "handover", "and all else is asked anew"
-    assert one.pool.fingerprints == {one.fingerprint}
+    assert one.pool.likenesses == ({one.fingerprint},)
 
 
 async def test_it_may_become_what_it_was_again(session) -> None:
@@ -102,7 +103,7 @@ async def test_it_may_become_what_it_was_again(session) -> None:
         assert await one.probed(2, later_s=EVERY_S) == before
 
 
-async def test_a_tie_that_is_broken_otherwise_for_once_is_no_change(session) -> None:
+async def test_another_answer_for_once_is_no_change(session) -> None:
     async with ScriptedServer(Script()) as server:
         one = await stage(session, server.url)
         before = one.fingerprint
@@ -143,7 +144,7 @@ async def test_a_server_that_was_away_is_asked_when_it_is_back_and_believed_at_o
     for _ in range(3):
         await one.probed()
     assert (one.replica.breaker.state, one.fingerprint) == ("open", before)
-    assert one.pool.fingerprints == frozenset(), "who is not asked is of no interest"
+    assert one.pool.likenesses == (), "who is not asked is of no interest"
 
     async with ScriptedServer(Script(first_token_id=700), port=port):
         assert await one.probed() != before
@@ -217,7 +218,7 @@ def test_doubts_are_no_reason_to_ask_all_the_time() -> None:
     one = Recognition(clock)
     assert one.is_due
     assert one.age_s is None
-    one.found("a", None)
+    one.met(Look("a"))
 
     asked = 0
     for _ in range(600):
@@ -225,7 +226,7 @@ def test_doubts_are_no_reason_to_ask_all_the_time() -> None:
         if one.is_due:
             asked += 1
             one.asked()
-            one.found("a", "a")
+            one.found(Look("a"))
         clock.s += 0.5
 
     assert asked == 300 / SOONEST_S - 1
@@ -243,7 +244,51 @@ def test_who_does_not_say_is_asked_less_often() -> None:
 
 def test_two_others_in_turn_are_not_believed() -> None:
     one = Recognition(Clock())
-    one.found("a", None)
+    one.met(Look("a"))
 
-    assert not any(one.found(found, "a") for found in "bcbcbc")
-    assert [one.found("b", "a") for _ in range(BELIEVED_AT)] == [False, True]
+    assert not any(one.found(Look(found)) for found in "bcbcbc")
+    assert [one.found(Look("b")) for _ in range(BELIEVED_AT)] == [False, True]
+    assert one.alike == {"b"}
+
+
+def said(*tokens: str, margin: float, tokenizer: str = "t") -> Look:
+    """An answer in which each token was so much likelier than the next one, in nats."""
+    likely = tuple({token: -0.1, "no" if token == "yes" else "yes": -0.1 - margin} for token in tokens)
+    return Look(f"{tokens} {tokenizer}", tokenizer, tokens, likely)
+
+
+def test_a_tie_that_a_fuller_batch_breaks_otherwise_is_no_other_server_however_often() -> None:
+    one = Recognition(Clock())
+    here, there = said("yes", "no", "no", margin=0.2), said("yes", "yes", "yes", margin=0.3)
+    one.met(here)
+
+    assert not any(one.found(look) for look in [there, there, there, here, there, there])
+    assert one.alike == {here.fingerprint, there.fingerprint}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        said("yes", "yes", "yes", margin=3.0),
+        said("yes", "yes", "yes", margin=0.2, tokenizer="another"),
+        Look("x", "t", ("yes", "maybe"), ({"yes": -0.1}, {"maybe": -0.1})),
+        Look("x", "t"),
+    ],
+    ids=["it is sure", "another tokenizer", "what was said is unlikely now", "no log-probabilities"],
+)
+def test_what_is_no_tie_is_another_server(other: Look) -> None:
+    one = Recognition(Clock())
+    one.met(said("yes", "no", "no", margin=0.2))
+
+    assert [one.found(other) for _ in range(BELIEVED_AT)] == [False, True]
+    assert one.alike == {other.fingerprint}
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, {"tokens": 7, "top_logprobs": [3]}, {"tokens": ["a"], "top_logprobs": [
+    None]}, {"tokens": ["a"], "top_logprobs": [{"a": "x"}]}])  # fmt: skip
+def test_a_look_of_odd_log_probabilities_is_a_fingerprint_alone(logprobs: object) -> None:
+    look = look_of("t", {"token_ids": [1, 2], "logprobs": logprobs})
+
+    assert look is not None
+    assert look.fingerprint == look_of("t", {"token_ids": [1, 2]}).fingerprint
+    assert look_of("t", {"token_ids": []}) is None
