@@ -7,17 +7,17 @@ from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 
 import aiohttp
-import structlog
 
 from models.abilities import IDLE, UNKNOWN
 from models.acceptance import Acceptance
+from models.acquainting import acquainted, recognised
 from models.answer import Delta, Finish, WentOn
 from models.breaker import Breaker, Ticket
 from models.calling import Caller
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded, Unreachable
 from models.handover.contract import MAX_DRAFT_TOKENS
-from models.probing import Door, find_abilities, find_load, look_again, text_of, tokens_of, with_models
+from models.probing import Door, find_load, text_of, tokens_of, with_models
 from models.prompt import Handover, Prefix, Prompt, Written
 from models.recognition import Recognition
 from models.wire import JsonObject
@@ -33,8 +33,6 @@ TEMPLATE_TAKES = ("messages", "tools", "chat_template_kwargs", "add_special_toke
 MOST_HELD_IDS = 8
 SERVER_FAILED = 500
 CHARACTERS_PER_TOKEN = 8
-
-log = structlog.get_logger()
 
 
 class WentOnElsewhere(BadReply):
@@ -163,26 +161,9 @@ class Replica:
         self.load = await find_load(self._door)
         self.others = max(0, self.load.running + self.load.waiting - self.running)
         if self.abilities.speculation is None:
-            await self._become_acquainted()
+            self.abilities = await acquainted(self._door, self.abilities, self.recognition)
         elif self.recognition.is_due:
-            await self._recognise()
-
-    async def _become_acquainted(self) -> None:
-        """Find out all that there is to know. What is found now is believed: it was away, or was never known."""
-        self.recognition.asked()
-        found = await find_abilities(self._door, replace(self.abilities, speculation=None, look=None))
-        if found.look is not None:
-            self.recognition.met(found.look)
-        self.abilities = replace(found, look=found.look or self.abilities.look)
-
-    async def _recognise(self) -> None:
-        """Find out whether it is still the same, and if not, what the other one is."""
-        self.recognition.asked()
-        look, before = await look_again(self._door, self.abilities), self.abilities.fingerprint
-        if look is not None and self.recognition.found(look):
-            log.warning("server is another", server=self.endpoint.name, fingerprint=look.fingerprint, before=before)
-            self.abilities = replace(self.abilities, look=look)
-            await self._become_acquainted()
+            self.abilities = await recognised(self._door, self.abilities, self.recognition)
 
     def _did_well(self, ticket: Ticket) -> None:
         """A request came to something; a server that is back from failing may be another."""

@@ -87,6 +87,8 @@ async def test_a_server_that_becomes_another_while_it_stays_up_is_found_out(sess
         assert await one.probed(5, later_s=EVERY_S - 1) == before, "nobody has asked"
         assert await one.probed(later_s=1) == before, "once may be a tie"
         assert await one.probed() != before
+        assert one.replica.abilities.tokenizer is None, "no draft is handed to it in the ids of the one before"
+        await one.probed()
 
     assert one.replica.abilities.speculation == "handover", "and all else is asked anew"
     assert one.pool.likenesses == ({one.fingerprint},)
