@@ -273,7 +273,7 @@ async def test_audits_from_before_there_were_clusters_are_of_none(tmp_path: Path
     await store.close()
     with closing(sqlite3.connect(tmp_path / "smallfirst.db")) as other:
         other.execute("ALTER TABLE audits DROP COLUMN cluster")
-        other.execute("UPDATE alembic_version SET version_num = '0001'")
+        other.execute("UPDATE alembic_version SET version_num = '0003'")
         other.commit()
 
     store, later = store_of(tmp_path), audit(cluster="sums")
