@@ -31,11 +31,11 @@ from router.money import LengthRatio
 from router.opinions import Opinion, Panel
 from router.policy import GoUp, Keep, Policy
 from router.scorers import AskingName
-from router.skipping import asked_in
 from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 from router.trusted import Trusted
 from router.watch import Watch
+from router.words import asked_in
 
 FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
 DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first token

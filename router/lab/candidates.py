@@ -17,9 +17,9 @@ from router.lab.measures import Floats
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.selection import Roles
 from router.scorers import SCORERS, ConfidenceOf, Evidence, Scorer
-from router.skipping import asked_in
 from router.text_features import text_features
 from router.trust import Fit, OpinionPrint, Trust
+from router.words import asked_in
 
 CHECKS: tuple[CheckReason, ...] = get_args(CheckReason)
 
