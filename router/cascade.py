@@ -45,7 +45,8 @@ DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first 
 class Cascade:
     """Tiers in the order they are asked, how drafts are judged, what moves the threshold, and what was learned of the
     answers' lengths and of failures. `mode` and `policy` are for a request that says nothing of its own; `trusted`
-    makes others of an artefact. `opinions` are the questions about a draft that its scorers may ask.
+    makes others of an artefact, for the kind of request that `task` names; `cluster` is the one whose fit judges, None
+    for that of all requests. `opinions` are the questions about a draft that its scorers may ask.
 
     A cascade of one tier only passes on.
     """
@@ -58,6 +59,7 @@ class Cascade:
     mode: Mode = "threshold"
     trusted: Trusted | None = None
     task: str | None = None
+    cluster: str | None = None
     steering: Steering = UNSTEERED
     opinions: Mapping[AskingName, Opinion] = field(default_factory=dict)
 
@@ -99,10 +101,20 @@ class Cascade:
         """The same cascade where its certificate does not hold: the final tier answers."""
         return replace(self, policy=replace(self.policy, mode="exact", fallback=why))
 
-    def under(self, mode: Mode, task: str | None) -> "Cascade":
-        """The same cascade in this mode, for this kind of request; without an artefact nothing is certified."""
+    def reads_words(self, mode: Mode) -> bool:
+        """Whether in this mode the words of a request have a say in how it is judged."""
+        return mode != "exact" and self.trusted is not None and self.trusted.reads_words
+
+    def under(self, mode: Mode, task: str | None, *, words: str = "") -> "Cascade":
+        """The same cascade in this mode, for a request of which this task is named, or nothing but its words; without
+        an artefact nothing is certified."""
         if self.trusted is not None:
-            return self._judging_by(self.trusted.policy(mode, task))
+            kind = self.trusted.kind(task or self.task, words)
+            judging, cluster = (
+                self._judging_by(self.trusted.policy(mode, kind)),
+                kind.cluster if mode != "exact" else None,
+            )
+            return judging if cluster == judging.cluster else replace(judging, cluster=cluster)
         if len(self.tiers) == 1 and mode == "certified":
             return self.under("exact", task)
         if mode == "certified":

@@ -9,7 +9,7 @@ from models.errors import FailureReason
 
 Mode = Literal["threshold", "certified", "exact"]
 Lapse = Literal["uncertified", "alarmed", "expired", "stale", "unread"]
-Fallback = Literal[Lapse, "unknown-task"]
+Fallback = Literal[Lapse, "unknown-task", "other-task"]
 ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]

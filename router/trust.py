@@ -5,12 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from router.calibration import Calibration
 from router.certificate import Certificate
+from router.clusters import Centroids
 from router.drift import Histogram
 from router.events import CheckReason
 from router.fitted import Base, base_scorer, calibrated
@@ -73,7 +74,8 @@ class Fit(Part):
 class Trust(Part):
     """One cascade's artefact. `tiers` are its tiers in order; checks, missing evidence and `verdict` are as they were
     when it was certified; `opinions` are who answered the questions that it was fitted on; `fit` judges every request,
-    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft."""
+    or, where there are `clusters`, those of no known cluster; `words` tells which cluster a request is of that names no
+    task, and certificates are for requests as it tells them; `skip` scores prompts before there is a draft."""
 
     kind: Literal["smallfirst-trust-1"] = "smallfirst-trust-1"
     tuned_on: date
@@ -84,10 +86,18 @@ class Trust(Part):
     grader: str
     fit: Fit
     clusters: Mapping[str, Fit] = {}
+    words: Centroids | None = None
     gate: Gate | None = None
     verdict: Band | None = None
     opinions: Mapping[str, OpinionPrint] = {}
     skip: PromptGain | None = None
+
+    @model_validator(mode="after")
+    def _tells_known_clusters(self) -> Self:
+        unknown = set() if self.words is None else set(self.words.centroids) - set(self.clusters)
+        if unknown:
+            raise ValueError(f"words: there is no fit for the clusters {', '.join(sorted(unknown))}")
+        return self
 
     def misfits(
         self,

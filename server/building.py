@@ -139,13 +139,13 @@ def cascade_of(name: str, settings: CascadeSettings, tiers: Mapping[str, Tier]) 
     own, trusted = tuple(tiers[tier] for tier in settings.tiers), trusted_of(settings)
     return Cascade(
         name, own, served_policy(settings, trusted), LengthRatio(), Failover(settings.failover_share), settings.mode,
-        trusted, settings.task, steering_of(settings.budget), opinions_of(settings, tiers),
+        trusted, settings.task, steering=steering_of(settings.budget), opinions=opinions_of(settings, tiers),
     )  # fmt: skip
 
 
 def served_policy(cascade: CascadeSettings, trusted: Trusted | None) -> Policy:
     """How a cascade judges a request that says nothing of its own."""
-    return policy_of(cascade) if trusted is None else trusted.policy(cascade.mode, cascade.task)
+    return policy_of(cascade) if trusted is None else trusted.policy(cascade.mode, trusted.kind(cascade.task, ""))
 
 
 def trusted_of(cascade: CascadeSettings) -> Trusted | None:

@@ -89,9 +89,9 @@ def prompt_of(question: Recorded) -> str:
 
 
 def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Candidate:
-    """Each draft judged by the fit for its task; its opinions are the features that a recorded file has. Raises
+    """Each draft judged by the fit for its cluster; its opinions are the features that a recorded file has. Raises
     BadRecord."""
-    by_task = {task: fit.judging for task, fit in trust.clusters.items()}
+    by_cluster = {name: fit.judging for name, fit in trust.clusters.items()}
     fits = [trust.fit, *trust.clusters.values()]
     evidence = evidence_of_all(
         questions, roles, trust.checks, reads_tokens=any(fit.judging.reads_tokens for fit in fits)
@@ -102,12 +102,17 @@ def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust)
         signals = [as_served(one, roles, compared, said) for one, said in zip(questions, signals, strict=True)]
     judged = np.array(
         [
-            judged_by(by_task.get(one.task or "", trust.fit.judging), seen, opinions)
+            judged_by(by_cluster.get(cluster_of(one, trust) or "", trust.fit.judging), seen, opinions)
             for one, seen, opinions in zip(questions, evidence, signals, strict=True)
         ]
     )
     return Candidate("artefact", judged, trust.fit.confidence_of, thresholds_of(fits),
                      asks_helper=any("agreement" in fit.judging.opinions for fit in fits))  # fmt: skip
+
+
+def cluster_of(question: Recorded, trust: Trust) -> str | None:
+    """Its kind, as a request tells it that names none, where its words can; else the question's task."""
+    return question.task if trust.words is None else trust.words.cluster(prompt_of(question))
 
 
 def as_served(

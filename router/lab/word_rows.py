@@ -13,7 +13,7 @@ from router.words import LARGEST, prompt_shares
 def rows_of(prompts: Sequence[str], buckets: int) -> sparse.csr_array:
     """(n, buckets): each prompt's shares."""
     shares = [prompt_shares(prompt, buckets) for prompt in prompts]
-    ends = np.cumsum([0, *map(len, shares)])
+    ends = np.cumsum([0, *map(len, shares)], dtype=np.int32)  # as narrow as the columns: scikit-learn takes no other
     columns = np.fromiter((bucket for one in shares for bucket in one), dtype=np.int32, count=int(ends[-1]))
     values = np.fromiter((value for one in shares for value in one.values()), dtype=np.float64, count=int(ends[-1]))
     return sparse.csr_array((values, columns, ends), shape=(len(prompts), buckets))

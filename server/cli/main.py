@@ -250,6 +250,10 @@ def tune(
         Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
     ] = "right",
     by_task: Annotated[bool, typer.Option("--by-task", help="Fit each task that has enough questions alone.")] = False,
+    clusters: Annotated[
+        str | None,
+        typer.Option(help="As --by-task, told from a request's words: `task`, or how many groups are to be found."),
+    ] = None,
     certify_share: Annotated[
         float, typer.Option(min=0.1, max=0.9, help="Share of the questions kept for the certificate.")
     ] = 0.5,
@@ -275,7 +279,7 @@ def tune(
     `lab`)."""
     with extra("lab"):
         from router.lab.tuning import Promise, Wanted
-        from server.cli.tune import Files, features_named, run_tune, scorer_named, sizes_of, target_of
+        from server.cli.tune import Files, clusters_named, features_named, run_tune, scorer_named, sizes_of, target_of
 
     try:
         wanted = Wanted(
@@ -287,6 +291,7 @@ def tune(
             promise=None if epsilon is None else Promise(epsilon, delta, max_age_days),
             certify_share=certify_share,
             by_task=by_task,
+            clusters=clusters_named(clusters, by_task=by_task),
             gate_sizes=sizes_of(gate_sizes),
             loss=loss,
             skip=skip,

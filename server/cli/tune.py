@@ -5,14 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from rich.console import Console
 from rich.table import Table
 
+from router.clusters import MOST_CLUSTERS
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
 from router.graders import UnknownGrader, grader_of
+from router.lab.cluster_fitting import FEWEST_GROUPS
 from router.lab.examples import AGREEMENT, Example, Helper, examples_of
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.recording import SEVERAL
@@ -103,6 +105,20 @@ def target_of(
     if len(targets) + (threshold is not None) > 1:
         raise ValueError("give one of --quality, --escalated, --cost and --threshold")
     return targets[0] if targets else None
+
+
+def clusters_named(clusters: str | None, *, by_task: bool) -> int | Literal["task"] | None:
+    """Where words tell the kind of a request: the tasks that the questions name, or how many groups are to be found.
+    Raises ValueError."""
+    if clusters is None:
+        return None
+    if by_task:
+        raise ValueError("give one of --by-task (requests name their task) and --clusters (their words tell it)")
+    if clusters == "task":
+        return "task"
+    if not clusters.isdecimal() or not FEWEST_GROUPS <= int(clusters) <= MOST_CLUSTERS:
+        raise ValueError(f"--clusters: `task`, or a number from {FEWEST_GROUPS} to {MOST_CLUSTERS}")
+    return int(clusters)
 
 
 def sizes_of(sizes: str) -> tuple[int, ...]:
@@ -225,6 +241,8 @@ def lines_of(tuned: Tuned, examples: Sequence[Example]) -> Iterator[str]:
     for tier in trust.tiers:
         if tier.fingerprint is None:
             yield f"{tier.model}: its server does not say what it is, so that another one there would not be noticed"
+    if trust.words is not None:
+        yield f"words tell {len(trust.words.centroids)} kinds of request, down to a likeness of {trust.words.floor:.3g}"
     for name, fit in (("all requests", trust.fit), *trust.clusters.items()):
         yield from fit_lines(name, fit)
     if trust.gate is not None:

@@ -68,8 +68,9 @@ class Decision:
     `request_id`, of the header.
 
     `tiers` are those of the cascade, in order, `steps` those that were asked; `tier` answered, or was being asked when
-    the request ended with another `status` than 200. `propensity` is the probability with which this request was to
-    be audited, `artefact` the fingerprint of what judged it.
+    the request ended with another `status` than 200. `task` is the kind of request that was named, `cluster` the one
+    whose own fit judged it, None for the fit of all requests. `propensity` is the probability with which this request
+    was to be audited, `artefact` the fingerprint of what judged it.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Decision:
     threshold: float | None = None
     failure: str | None = None
     task: str | None = None
+    cluster: str | None = None
     propensity: float | None = None
     artefact: str | None = None
     evidence: tuple[Evidence, ...] = ()

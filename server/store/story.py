@@ -182,6 +182,7 @@ class Story:
             threshold=cascade.policy.threshold if judged else None,
             failure=outcome.failure.reason if outcome.failure else None,
             task=ending.task,
+            cluster=cascade.cluster,
             propensity=ending.propensity,
             artefact=ending.artefact,
             evidence=tuple(self._evidence()),

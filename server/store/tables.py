@@ -40,6 +40,7 @@ DECISIONS = Table(
     Column("confidence_of", WORD),
     Column("failure", WORD),
     Column("task", GIVEN_ID),
+    Column("cluster", Text),
     Column("artefact", GIVEN_ID),
     Column("evidence", JSON(none_as_null=True)),
     Column("texts", JSON(none_as_null=True)),

@@ -90,6 +90,24 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
     assert mistake in error
 
 
+async def test_kinds_that_words_tell_are_told_by_the_plan(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for place, line in enumerate(lines):
+        line["task"] = ("sums", "poems")[place % 2]
+        line["request"]["messages"][0]["content"] = f"{line['task']}, {place}"
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    code, said, error = await tuned(folder, "--epsilon", "0.1", "--clusters", "task")
+
+    assert (code, error) == (0, "")
+    assert "words tell 2 kinds of request, down to a likeness of 0." in said
+    assert "sums: scorer fitted" in said
+    _, plan, _ = await run("check", str(folder / "pair.yaml"), COLUMNS="200")
+    assert "by the words of a request, poems: small if fitted confidence >= 0." in plan
+    assert ", sums: small if fitted confidence >= 0." in plan
+    assert "others: large (certified: regret <= 0.1" in plan
+
+
 @pytest.mark.parametrize(
     ("options", "code", "mistake"),
     [
@@ -101,6 +119,9 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
         (("--gate-sizes", "0"), 2, "a gate has one token at least"),
         (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
         (("--audit-grader", "vibes"), 2, "vibes"),
+        (("--clusters", "some"), 2, "`task`, or a number from 2 to 32"),
+        (("--clusters", "1"), 2, "`task`, or a number from 2 to 32"),
+        (("--clusters", "task", "--by-task"), 2, "give one of --by-task"),
         (("--features", "agreement"), 2, "name its tier in the cascade's opinions.agreement"),
         (("--epsilon", "0.0001"), 0, ""),
     ],

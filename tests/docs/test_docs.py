@@ -98,6 +98,7 @@ PAIR = Cascade(
     Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate", fallback="alarmed"),
     LengthRatio(),
     Failover(1.0),
+    cluster="poems",
     steering=Steering(escalated=Budget(0.5)),
 )
 CERTIFICATE = Certificate(

@@ -300,6 +300,48 @@ def test_a_task_whose_drafts_are_all_right_is_judged_by_the_fit_to_all(tmp_path:
     assert set(trust.clusters) == {"sums"}
 
 
+def worded(found: Sequence[Recorded]) -> list[Recorded]:
+    """With the words of its task in each question."""
+    return [one.model_copy(update={"request": {"messages": [{"role": "user", "content": f"{one.task}, {one.id}"}]}})
+            for one in found]  # fmt: skip
+
+
+def test_each_kind_that_words_tell_is_certified_with_the_questions_that_they_tell(tmp_path: Path) -> None:
+    found = examples(worded(recorded(3000, tasks=("sums", "poems"))))
+    odd = replace(WANTED, clusters="task", promise=Promise(0.1, 0.1, 30))
+
+    trust = tune(found, OF, odd, tmp_path / "splits.json").trust
+
+    assert trust.words is not None
+    assert set(trust.clusters) == set(trust.words.centroids) == {"sums", "poems"}
+    _, certifying = split(found, odd)
+    for name, fit in trust.clusters.items():
+        told = [trust.words.cluster(one.asked) == name for one in certifying]
+        assert fit.certificate is not None
+        assert fit.certificate.questions == sum(told)
+        assert fit.certificate.delta == pytest.approx(0.1 / 3)
+    assert trust_of(trust_written(trust)) == trust
+
+
+def test_what_questions_to_certify_on_are_named_changes_nothing(tmp_path: Path) -> None:
+    wanted = replace(WANTED, clusters="task")
+    found = examples(worded(recorded(2000, tasks=("sums", "poems"))))
+    kept = {one.id for one in split(found, wanted)[1]}
+    misnamed = [replace(one, task="sums") if one.id in kept else one for one in found]
+
+    assert tune(found, OF, wanted, tmp_path / "a.json").trust == tune(misnamed, OF, wanted, tmp_path / "b.json").trust
+
+
+def test_groups_that_are_found_are_fitted_and_certified_without_any_task(tmp_path: Path) -> None:
+    found = [replace(one, task=None) for one in examples(worded(recorded(2000, tasks=("sums", "poems"))))]
+
+    trust = tune(found, OF, replace(WANTED, clusters=2), tmp_path / "splits.json").trust
+
+    assert set(trust.clusters) == {"group-1", "group-2"}
+    with pytest.raises(CannotTune, match="no kind of request has 100 questions"):
+        tune(found, OF, replace(WANTED, clusters="task"), tmp_path / "splits.json")
+
+
 @pytest.mark.parametrize(
     ("changed", "mistake"),
     [
