@@ -26,6 +26,7 @@ from router.events import (
     Planned,
 )
 from router.failover import Failover
+from router.foreseeing import Embedder, foreseen
 from router.gate import StreamRules
 from router.money import LengthRatio
 from router.opinions import Opinion, Panel
@@ -35,7 +36,6 @@ from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 from router.trusted import Trusted
 from router.watch import Watch
-from router.words import asked_in
 
 FAILURES = frozenset(get_args(FailureReason)) - {"capability"}
 DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first token
@@ -46,7 +46,8 @@ class Cascade:
     """Tiers in the order they are asked, how drafts are judged, what moves the threshold, and what was learned of the
     answers' lengths and of failures. `mode` and `policy` are for a request that says nothing of its own; `trusted`
     makes others of an artefact, for the kind of request that `task` names; `cluster` is the one whose fit judges, None
-    for that of all requests. `opinions` are the questions about a draft that its scorers may ask.
+    for that of all requests. `opinions` are the questions about a draft that its scorers may ask, `embedder` embeds
+    prompts for its skip-router.
 
     A cascade of one tier only passes on.
     """
@@ -62,6 +63,7 @@ class Cascade:
     cluster: str | None = None
     steering: Steering = UNSTEERED
     opinions: Mapping[AskingName, Opinion] = field(default_factory=dict)
+    embedder: Embedder | None = None
 
     @property
     def final(self) -> Tier:
@@ -75,8 +77,9 @@ class Cascade:
 
     @property
     def called(self) -> tuple[Tier, ...]:
-        """Every tier that a request may call: the cascade's own, and those that are only asked about drafts."""
+        """Every tier that a request may call: the cascade's own, and those that are asked about drafts or prompts."""
         others = [opinion.tier for opinion in self.opinions.values() if opinion.tier is not None]
+        others += [] if self.embedder is None else [self.embedder.tier]
         return tuple({tier.name: tier for tier in (*self.tiers, *others)}.values())
 
     def with_threshold(self, threshold: float) -> "Cascade":
@@ -145,7 +148,7 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
             if tier.lacks(prompt) is not None:
                 go_up(cascade, tier, following, GoUp("capability"), observe)
                 continue
-            if tier is cascade.tiers[0] and skips(cascade, prompt, observe):
+            if tier is cascade.tiers[0] and await skips(cascade, prompt, observe):
                 go_up(cascade, tier, following, GoUp("skipped"), observe)
                 continue
             drafting = Drafting(tier, asking, policy, cascade.panel, observe)
@@ -168,12 +171,14 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
     observe(Finished(final.name))
 
 
-def skips(cascade: Cascade, prompt: Prompt, observe: Observe) -> bool:
+async def skips(cascade: Cascade, prompt: Prompt, observe: Observe) -> bool:
     """Whether the first tier is not worth asking, as far as the prompt tells."""
     skip = cascade.policy.skip
     if skip is None:
         return False
-    confidence = skip.foresight.confidence(asked_in(prompt.fields))
+    confidence = await foreseen(skip.foresight, cascade.embedder, prompt, observe)
+    if confidence is None:
+        return False
     observe(Foreseen(cascade.tiers[0].name, confidence))
     return confidence < skip.below
 

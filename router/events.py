@@ -15,7 +15,7 @@ CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure", "verdict", "skipped"]
 AcceptanceReason = Literal["sure", "opened", "verdict", "no-evidence", "degenerate-evidence"]
-About = Literal["answer", "opinion", "verdict"]
+About = Literal["answer", "opinion", "verdict", "foresight"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Failed:
 class Called:
     """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
     that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; and
-    what it was asked for: an answer, or what it says of a draft."""
+    what it was asked for: an answer, what it says of a draft, or a prompt's embedding."""
 
     tier: str
     usage: Usage

@@ -2,8 +2,10 @@
 numpy, so that the way of a request may ask it; off until it has earned its place on an operator's own questions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from operator import mul
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,18 +38,33 @@ class PromptGain(BaseModel):
         return (1 - self.gain(prompt)) / 2
 
 
-class Foresight(Protocol):
-    """Tells from a prompt how good a draft will be."""
+class EmbeddingGain(BaseModel):
+    """The same, as a linear map of a prompt's embedding by a certain model, scaled to length 1; `fingerprint` is that
+    of its servers, where they had one."""
 
-    def confidence(self, prompt: str) -> float:
-        """In [0, 1]; the higher, the better the drafter is expected to do."""
-        ...
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["embedding-gain"] = "embedding-gain"
+    model: str
+    fingerprint: str | None = None
+    intercept: Finite
+    weights: Annotated[tuple[Finite, ...], Field(min_length=1)]
+
+    def confidence(self, vector: Sequence[float]) -> float | None:
+        """As `PromptGain.confidence`; None of an embedding that has not as many numbers as there are weights."""
+        if len(vector) != len(self.weights):
+            return None
+        gain = self.intercept + math.fsum(map(mul, self.weights, vector))
+        return (1 - min(1.0, max(-1.0, gain))) / 2
+
+
+Foresight = PromptGain | EmbeddingGain
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """When a drafter is not asked at all: where the confidence before generation is below this. That only escalates
-    more, so a certificate is kept."""
+    """When a drafter is not asked at all: where the confidence before generation, in [0, 1], is below this; the higher
+    it is, the better the drafter is expected to do. That only escalates more, so a certificate is kept."""
 
     foresight: Foresight
     below: float

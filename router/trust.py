@@ -17,7 +17,7 @@ from router.events import CheckReason
 from router.fitted import Base, base_scorer, calibrated
 from router.gate import Gate
 from router.scorers import Scorer
-from router.skipping import PromptGain
+from router.skipping import Foresight
 from router.verdict import Band
 
 MOST_BYTES = 8 * 2**20
@@ -90,7 +90,7 @@ class Trust(Part):
     gate: Gate | None = None
     verdict: Band | None = None
     opinions: Mapping[str, OpinionPrint] = {}
-    skip: PromptGain | None = None
+    skip: Foresight | None = None
 
     @model_validator(mode="after")
     def _tells_known_clusters(self) -> Self:

@@ -17,6 +17,7 @@ from router.lab.measures import Floats
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.selection import Roles
 from router.scorers import SCORERS, ConfidenceOf, Evidence, Scorer
+from router.skipping import PromptGain
 from router.text_features import text_features
 from router.trust import Fit, OpinionPrint, Trust
 from router.words import asked_in
@@ -75,10 +76,10 @@ def evidence_of_all(
 
 
 def artefact_candidates(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Iterator[Candidate]:
-    """How the artefact judges each draft; and each prompt, where it can. Raises BadRecord where it reads what the file
-    does not have."""
+    """How the artefact judges each draft; and each prompt, where it needs no embedding for that. Raises BadRecord where
+    it reads what the file does not have."""
     yield judging_candidate(questions, roles, trust)
-    if trust.skip is not None:
+    if isinstance(trust.skip, PromptGain):
         confidence = np.array([trust.skip.confidence(prompt_of(one)) for one in questions])
         yield Candidate("artefact, before generation", confidence, before_generation=True)
 

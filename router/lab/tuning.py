@@ -24,15 +24,14 @@ from router.lab.certifying import Wanted as Promised
 from router.lab.examples import Example
 from router.lab.fitting import CannotFit, cross_fitted
 from router.lab.fitting import fit as fit_logistic
+from router.lab.foresight import Embedding, Foresighted, foresight_of
 from router.lab.gate_fitting import Seen, fit_gate
 from router.lab.judged import NEVER, confidences
 from router.lab.kinds import FEWEST, Kinds, by_task, by_words
-from router.lab.skip_fitting import fit_gain, gains_of
 from router.lab.splits import claim_split
 from router.lab.tails import least_epsilon
 from router.lab.targets import Floats, Measured, Target, threshold_for
 from router.scorers import Scorer, ScorerName
-from router.skipping import PromptGain
 from router.trust import Fit, OpinionPrint, TierPrint, Trust
 
 ConfidenceOf = Literal["right", "no-regret"]
@@ -96,15 +95,20 @@ class Of:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The artefact; and the questions it was fitted on and certified on, as its confidence has them, for a report."""
+    """The artefact; and the questions it was fitted on and certified on, as its confidence has them, for a report; and
+    the score before generation that was wanted, also where it has not earned a place in the artefact."""
 
     trust: Trust
     fitted_on: Measured
     certified_on: Measured | None
+    foresight: Foresighted | None = None
 
 
-def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> Tuned:
-    """The artefact that these questions allow. Raises CannotTune."""
+def tune(
+    examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path, embedding: Embedding | None = None
+) -> Tuned:
+    """The artefact that these questions allow; its skip-router reads embeddings where there is somebody to ask for
+    these. Raises CannotTune, or what `embedding` does."""
     refuse_few(examples)
     if wanted.promise is not None and of.on_missing_evidence == "accept":
         raise CannotTune(
@@ -113,7 +117,7 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         )
     fitting, certifying = split(examples, wanted)
     kinds = kinds_of(fitting, certifying, wanted)
-    skip = skip_of(fitting) if wanted.skip else None
+    foresight = foresighted(fitting, embedding, wanted) if wanted.skip else None
     certification = certification_of(fitting, certifying, of, wanted, ledger, 1 + len(kinds.parts))
     fit = fitted(fitting, certifying, wanted, certification)
     clusters = {name: fitted(*parts, wanted, certification) for name, parts in kinds.parts.items()}
@@ -129,10 +133,10 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         words=kinds.words,
         gate=gate_of(examples, fit, wanted.gate_sizes),
         opinions=of.opinions,
-        skip=skip,
+        skip=None if foresight is None or not foresight.worth.is_earned else foresight.made,
     )
     scorer = fit.judging
-    return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None)
+    return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None, foresight)
 
 
 def refuse_few(examples: Sequence[Example]) -> None:
@@ -311,14 +315,10 @@ def chosen(fit: Fit, seen: Measured, wanted: Wanted) -> Fit:
     return fit.model_copy(update={"threshold": threshold})
 
 
-def skip_of(fitting: Sequence[Example]) -> PromptGain:
-    """The score of prompts before there is a draft."""
-    draft_right = np.array([example.draft_right for example in fitting])
-    final_right = np.array([example.final_right for example in fitting])
-    if not any(example.asked for example in fitting):
-        raise CannotTune("--skip: the questions have no requests whose words could be read")
+def foresighted(fitting: Sequence[Example], embedding: Embedding | None, wanted: Wanted) -> Foresighted:
+    """The score of prompts before there is a draft. Raises CannotTune."""
     try:
-        return fit_gain([example.asked for example in fitting], gains_of(draft_right, final_right))
+        return foresight_of(fitting, embedding, seed=wanted.seed)
     except CannotFit as wrong:
         raise CannotTune(f"--skip: {wrong}") from wrong
 

@@ -165,7 +165,8 @@ def opening(cascade: CascadeSettings, policy: Policy) -> str:
 def skipping(cascade: CascadeSettings, drafter: str) -> Iterator[str]:
     """When the first tier is not asked."""
     if cascade.skip is not None:
-        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}"
+        embedded = f", by the embeddings of {cascade.skip.embeddings}" if cascade.skip.embeddings else ""
+        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}{embedded}"
 
 
 def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:

@@ -89,7 +89,7 @@ def sentence(decision: Decision) -> str:
     if not decision.escalated:
         return f"{decision.tier} answered: {kept(decision)}."
     why = f"{WHY.get(decision.reason, decision.reason)}{by(decision)}"
-    before = [step.tier for step in decision.steps if step.tier != decision.tier]
+    before = [step.tier for step in decision.steps if step.tier in decision.tiers and step.tier != decision.tier]
     if not before:
         return f"{decision.tier} answered: of the tier before it was known that {why}."
     return f"{decision.tier} answered: {before[-1]} was asked first, and {why}."

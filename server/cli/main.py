@@ -267,8 +267,11 @@ def tune(
     ] = "regret",
     skip: Annotated[
         bool,
-        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter (`skip: {below: ...}`)."),
+        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter, if it earns its place."),
     ] = False,
+    embeddings: Annotated[
+        str | None, typer.Option(metavar="TIER", help="With --skip: score what this tier's /v1/embeddings says.")
+    ] = None,
     audit_grader: Annotated[
         str | None,
         typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
@@ -281,6 +284,8 @@ def tune(
         from router.lab.tuning import Promise, Wanted
         from server.cli.tune import Files, clusters_named, features_named, run_tune, scorer_named, sizes_of, target_of
 
+    if embeddings is not None and not skip:
+        raise typer.BadParameter("--embeddings: they are for the score of prompts: give --skip too")
     try:
         wanted = Wanted(
             scorer=scorer_named(scorer),
@@ -300,7 +305,11 @@ def tune(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
-    raise typer.Exit(run_tune(files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ))
+    raise typer.Exit(
+        run_tune(
+            files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ, embeddings=embeddings
+        )
+    )
 
 
 @app.command()

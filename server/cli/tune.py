@@ -16,6 +16,8 @@ from router.fitted import Logistic
 from router.graders import UnknownGrader, grader_of
 from router.lab.cluster_fitting import FEWEST_GROUPS
 from router.lab.examples import AGREEMENT, Example, Helper, examples_of
+from router.lab.foresight import Foresighted
+from router.lab.foresight_fitting import Worth
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.recording import SEVERAL
 from router.lab.splits import BadLedger
@@ -25,6 +27,7 @@ from router.scorers import ScorerName
 from router.trust import Fit, OpinionPrint, TierPrint, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
+from server.cli.embedding import CannotEmbed, embedding_by
 from server.settings.cascade import CascadeSettings
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import Settings
@@ -43,7 +46,13 @@ class Files:
 
 
 def run_tune(
-    files: Files, wanted: Wanted, *, cascade: str | None, audit_grader: str | None, environment: Mapping[str, str]
+    files: Files,
+    wanted: Wanted,
+    *,
+    cascade: str | None,
+    audit_grader: str | None,
+    environment: Mapping[str, str],
+    embeddings: str | None = None,
 ) -> int:
     """Write the artefact; 1 where the questions do not do, 2 where a file or option is wrong."""
     try:
@@ -58,7 +67,8 @@ def run_tune(
             reads_tokens=wanted.reads_tokens,
         )  # fmt: skip
         of = what_of(settings, chosen, prints, files.recorded, asked_of(settings, prints, compared))
-        tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
+        embedding = None if embeddings is None else embedding_by(embeddings, settings, prints.fingerprint(embeddings))
+        tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER, embedding)
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
         complain(wrong.mistakes)
@@ -66,7 +76,7 @@ def run_tune(
     except (BadRecord, BadLedger, UnknownGrader, OSError) as wrong:
         complain([str(wrong)])
         return WRONG_USE
-    except CannotTune as wrong:
+    except (CannotTune, CannotEmbed) as wrong:
         complain([str(wrong)])
         return 1
     report(tuned, examples)
@@ -168,6 +178,10 @@ class Prints:
         """What told which answers are right."""
         return " and ".join(sorted(self._graders))
 
+    def fingerprint(self, tier: str) -> str | None:
+        """Of the tier's servers, where they were recorded and had one."""
+        return next(iter(self._fingerprints[tier]), None)
+
     def of(self, tier: str, model: str) -> TierPrint:
         """The one model of that name. Raises BadRecord where it is another, or several."""
         models, fingerprints = self._models[tier] | {model}, self._fingerprints[tier]
@@ -245,8 +259,26 @@ def lines_of(tuned: Tuned, examples: Sequence[Example]) -> Iterator[str]:
         yield f"words tell {len(trust.words.centroids)} kinds of request, down to a likeness of {trust.words.floor:.3g}"
     for name, fit in (("all requests", trust.fit), *trust.clusters.items()):
         yield from fit_lines(name, fit)
+    if tuned.foresight is not None:
+        yield foresight_line(tuned.foresight)
     if trust.gate is not None:
         yield f"gate: for {', '.join(map(str, sorted(trust.gate.curves)))} first tokens"
+
+
+def foresight_line(foresight: Foresighted) -> str:
+    """What a score before generation is worth."""
+    worth, words = foresight.worth, foresight.of_words
+    kept = "in the artefact" if worth.is_earned else "left out of the artefact: it has not earned its place"
+    beside = f"; one of words gains {points(words)}" if words else ""
+    return (
+        f"skipping: on {foresight.questions} prompts that it had not seen, its order gains {points(worth)} of accuracy"
+        f" over as many prompts skipped at random{beside}: {kept}"
+    )
+
+
+def points(worth: Worth) -> str:
+    """In points, with its 95 % interval."""
+    return f"{100 * worth.gain:+.2f} points ({100 * worth.low:+.2f} to {100 * worth.high:+.2f})"
 
 
 def fit_lines(name: str, fit: Fit) -> Iterator[str]:

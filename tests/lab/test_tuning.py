@@ -12,11 +12,13 @@ from fakes.trusting import CHECKS
 from router.fitted import Logistic
 from router.graders import grader_of
 from router.lab.examples import Example, Helper, examples_of
+from router.lab.foresight import Embedding
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.targets import Target, effect_of
 from router.lab.tuning import CannotTune, Of, Promise, Tuned, Wanted, measured, split, tune
 from router.policy import Policy
 from router.scorers import SCORERS
+from router.skipping import EmbeddingGain, PromptGain
 from router.trust import OpinionPrint, TierPrint, trust_of, trust_written
 
 POLICY = Policy("exact", SCORERS["mean-logprob"], 1.0, CHECKS, "escalate")
@@ -29,6 +31,8 @@ WANTED = Wanted(
     certify_share=0.5, by_task=False, gate_sizes=(4, 8), loss="regret",
     seed=1,
 )  # fmt: skip
+
+SKIPPING = replace(WANTED, promise=None, threshold=0.5, skip=True)
 
 
 def examples(found: Sequence[Recorded]) -> list[Example]:
@@ -166,14 +170,58 @@ def test_a_score_of_prompts_that_cannot_be_fitted_uses_up_no_split(questions: li
     assert not (tmp_path / "splits.json").exists()
 
 
+def tricky(count: int) -> list[Example]:
+    """Questions that say whether the drafter is right."""
+    return [replace(one, asked=f"{'tricky' if place % 3 else 'plain'} {place}", draft_right=place % 3 == 0,
+                    final_right=True) for place, one in enumerate(examples(recorded(count)))]  # fmt: skip
+
+
 def test_a_score_of_prompts_is_fitted_where_it_is_wanted(tmp_path: Path) -> None:
-    found = [replace(one, draft_right="0" not in one.asked, final_right=True) for one in examples(recorded(600))]
+    tuned = tune(tricky(600), OF, SKIPPING, tmp_path / "s.json")
 
-    trust = tune(found, OF, replace(WANTED, promise=None, threshold=0.5, skip=True), tmp_path / "s.json").trust
+    assert isinstance(tuned.trust.skip, PromptGain)
+    assert tuned.trust.skip.gain("tricky") > tuned.trust.skip.gain("plain")
+    assert tuned.foresight is not None
+    assert 0 < tuned.foresight.worth.low < tuned.foresight.worth.gain < tuned.foresight.worth.high
+    assert trust_of(trust_written(tuned.trust)) == tuned.trust
+    assert len(trust_written(tuned.trust)) < 2**20
 
-    assert trust.skip is not None
-    assert trust_of(trust_written(trust)) == trust
-    assert len(trust_written(trust)) < 2**20
+
+def test_a_score_of_prompts_that_does_not_earn_its_place_is_left_out(tmp_path: Path) -> None:
+    tuned = tune(examples(recorded(600)), OF, SKIPPING, tmp_path / "s.json")
+
+    assert tuned.foresight is not None
+    assert tuned.foresight.worth.low <= 0
+    assert tuned.trust.skip is None
+
+
+def test_embeddings_are_scored_where_somebody_embeds(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def embed(prompts: Sequence[str]) -> list[tuple[float, ...] | None]:
+        asked.extend(prompts)
+        return [(1.0, 0.0) if "tricky" in one else (0.0, 1.0) if place % 10 else None
+                for place, one in enumerate(prompts)]  # fmt: skip
+
+    found = tricky(600)
+    tuned = tune(found, OF, replace(SKIPPING, promise=PROMISE), tmp_path / "s.json", Embedding("e", "f", embed))
+
+    skip = tuned.trust.skip
+    assert isinstance(skip, EmbeddingGain)
+    assert (skip.model, skip.fingerprint, len(skip.weights)) == ("e", "f", 2)
+    assert (skip.confidence((1.0, 0.0)) or 1) < 0.3 < (skip.confidence((0.0, 1.0)) or 0)
+    assert asked == [one.asked for one in split(found, replace(SKIPPING, promise=PROMISE))[0]]
+    assert tuned.foresight is not None
+    assert tuned.foresight.questions < len(asked)
+    assert tuned.foresight.of_words is not None
+    assert trust_of(trust_written(tuned.trust)) == tuned.trust
+
+
+def test_embeddings_that_are_not_alike_are_refused(tmp_path: Path) -> None:
+    odd = Embedding("e", None, lambda prompts: [(1.0,) * (1 + place % 2) for place, _ in enumerate(prompts)])
+
+    with pytest.raises(CannotTune, match="have to be alike"):
+        tune(tricky(600), OF, SKIPPING, tmp_path / "s.json", odd)
 
 
 def test_infeasible_is_said_and_keeps_mode_threshold(questions: list[Example], tmp_path: Path) -> None:
