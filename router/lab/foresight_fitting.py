@@ -58,11 +58,17 @@ def worth_of_words(prompts: Sequence[str], gains: Floats, *, seed: int = 0) -> W
 
 def worth_of_embeddings(prompts: Sequence[str], vectors: Floats, gains: Floats, *, seed: int = 0) -> Worth:
     """Of a score of n prompts' embeddings (n, d). Raises CannotFit."""
+    return worth_of(gains, cross_fitted_embeddings(vectors, gains, parts_of(prompts, seed), seed=seed), seed=seed)
+
+
+def cross_fitted_embeddings(vectors: Floats, gains: Floats, fold: Indices, *, seed: int = 0) -> Floats:
+    """(n,): the confidence before generation, from embeddings (n, d), by a score that was fitted on the other folds
+    alone, its penalty too. Raises CannotFit."""
     confidence = np.empty(len(gains))
-    for held in held_out(parts_of(prompts, seed)):
+    for held in held_out(fold):
         intercept, weights = fit_ridge(vectors[~held], gains[~held], seed)
         confidence[held] = (1 - np.clip(intercept + vectors[held] @ weights, -1.0, 1.0)) / 2
-    return worth_of(gains, confidence, seed=seed)
+    return confidence
 
 
 def fit_embedding_gain(
