@@ -113,11 +113,8 @@ class Cascade:
         an artefact nothing is certified."""
         if self.trusted is not None:
             kind = self.trusted.kind(task or self.task, words)
-            judging, cluster = (
-                self._judging_by(self.trusted.policy(mode, kind)),
-                kind.cluster if mode != "exact" else None,
-            )
-            return judging if cluster == judging.cluster else replace(judging, cluster=cluster)
+            judging = self._judging_by(self.trusted.policy(mode, kind))
+            return judging if kind.cluster == judging.cluster else replace(judging, cluster=kind.cluster)
         if len(self.tiers) == 1 and mode == "certified":
             return self.under("exact", task)
         if mode == "certified":

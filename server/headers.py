@@ -30,8 +30,8 @@ def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) ->
     if len(outcome.cascade.tiers) > 1 and outcome.cascade.policy.mode != "exact":
         headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.6f}"
         headers[PREFIX + "threshold-by"] = outcome.cascade.policy.threshold_by
-    if outcome.cascade.cluster is not None:
-        headers[PREFIX + "cluster"] = quote(outcome.cascade.cluster, safe="/ ")
+        if outcome.cascade.cluster is not None:
+            headers[PREFIX + "cluster"] = quote(outcome.cascade.cluster, safe="/ ")
     if outcome.confidence is not None:
         headers[PREFIX + "confidence"] = f"{outcome.confidence:.6f}"
         headers[PREFIX + "confidence-of"] = outcome.cascade.policy.scorer.confidence_of

@@ -185,8 +185,10 @@ def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:
 
 
 def promise(cascade: CascadeSettings) -> str:
-    """What is certified of a cascade in mode `certified`."""
-    certificates = () if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
+    """What is certified of a cascade in mode `certified`; where kinds of request have certificates, that of all serves
+    none."""
+    trust = cascade.trust if cascade.mode == "certified" else None
+    certificates = [] if trust is None else [one for one in trust.certificates if one[0] or not trust.clusters]
     said = [
         f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
         f" {one.expires_on}"

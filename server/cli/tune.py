@@ -24,7 +24,7 @@ from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
 from router.scorers import ScorerName
-from router.trust import Fit, OpinionPrint, TierPrint, trust_written
+from router.trust import Fit, OpinionPrint, TierPrint, Trust, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
 from server.cli.embedding import CannotEmbed, embedding_by
@@ -259,10 +259,22 @@ def lines_of(tuned: Tuned, examples: Sequence[Example]) -> Iterator[str]:
         yield f"words tell {len(trust.words.centroids)} kinds of request, down to a likeness of {trust.words.floor:.3g}"
     for name, fit in (("all requests", trust.fit), *trust.clusters.items()):
         yield from fit_lines(name, fit)
+    if trust.clusters and tuned.certified_on is not None:
+        yield together(trust, len(tuned.certified_on.confidence))
     if tuned.foresight is not None:
         yield foresight_line(tuned.foresight)
     if trust.gate is not None:
         yield f"gate: for {', '.join(map(str, sorted(trust.gate.curves)))} first tokens"
+
+
+def together(trust: Trust, questions: int) -> str:
+    """What the certificates of all kinds come to; what has none escalates."""
+    certificates = [one for name, one in trust.certificates if name]
+    accepted, losses = sum(one.accepted for one in certificates), sum(one.losses for one in certificates)
+    return (
+        f"all kinds together: {accepted} drafts accepted under their certificates ({accepted / questions:.1%}), and"
+        f" {losses} losses, of the {questions} questions to certify on"
+    )
 
 
 def foresight_line(foresight: Foresighted) -> str:

@@ -182,7 +182,7 @@ class Story:
             threshold=cascade.policy.threshold if judged else None,
             failure=outcome.failure.reason if outcome.failure else None,
             task=ending.task,
-            cluster=cascade.cluster,
+            cluster=cascade.cluster if judged else None,
             propensity=ending.propensity,
             artefact=ending.artefact,
             evidence=tuple(self._evidence()),

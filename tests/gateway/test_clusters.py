@@ -98,6 +98,7 @@ async def test_no_certificate_is_for_a_request_that_names_what_its_words_do_not_
     said = await headers_of(served, RHYME, task=task)
 
     assert (said["reason"], said["tier"]) == (reason, "small" if reason == "sure" else "large")
+    assert said.get("cluster") == ("poems" if reason == "sure" else None)
 
 
 async def test_the_cascades_own_task_comes_before_the_words_and_after_the_request(gateway) -> None:
