@@ -27,6 +27,7 @@ WHY = {
     "cut": "its draft was cut off",
     "refused": "its draft refused",
     "looping": "its draft repeated itself",
+    "skipped": "a draft would not be worth its price",
     "no-evidence": "its draft came without log-probabilities",
     "degenerate-evidence": "its draft's log-probabilities say nothing",
     "unreachable": "its servers could not be reached",

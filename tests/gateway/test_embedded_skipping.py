@@ -7,10 +7,13 @@ import pytest
 from fakes.embedding import embeds, hangs, reply, says
 from fakes.pools import probed
 from fakes.scripted import Script
+from fakes.stores import decision
 from fakes.trusting import certificate, trust
 
 from router.skipping import EmbeddingGain
+from server.cli.decision_page import sentence
 from server.settings.schema import Settings
+from server.store.records import Step
 
 LARGE = Script("the large one's", speculation="handover")
 GAIN = {"kind": "embedding-gain", "model": "helping", "intercept": 0.0, "weights": (1.0, 0.0)}
@@ -151,6 +154,14 @@ def test_settings_that_fit_are_taken() -> None:
 @pytest.mark.parametrize(("vector", "confidence"), [((0.6, 0.8), 0.2), ((0.0, 1.0), 0.5), ((1.0,), None)])
 def test_the_confidence_is_of_the_gain(vector: tuple[float, ...], confidence: float | None) -> None:
     assert EmbeddingGain.model_validate(GAIN).confidence(vector) == confidence
+
+
+def test_explaining_a_skipped_prompt_names_no_tier_that_only_embedded_it() -> None:
+    steps = (Step("helper"), Step("large"))
+
+    said = sentence(decision(tier="large", escalated=True, reason="skipped", steps=steps))
+
+    assert said == "large answered: of the tier before it was known that a draft would not be worth its price."
 
 
 async def metrics(cascade) -> str:
