@@ -21,11 +21,11 @@ export MALLOC_TRIM_THRESHOLD_ := 8000000000
 run: $(VENV)/run.done  ## the demo pair behind the gateway
 	exec $(BIN)/smallfirst up
 
-test: $(VENV)/test.done $(VENV)/postgresql.done $(CLIENTS_VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
+test: $(VENV)/test.done $(VENV)/programs.done $(CLIENTS_VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
 	$(BIN)/pytest
 	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
-test-without-vllm: $(VENV)/test.done $(VENV)/postgresql.done $(CLIENTS_VENV)/test.done lint  ## what can be tested where vLLM does not run
+test-without-vllm: $(VENV)/test.done $(VENV)/programs.done $(CLIENTS_VENV)/test.done lint  ## what can be tested where vLLM does not run
 	$(BIN)/pytest --ignore tests/vllm
 	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
@@ -54,9 +54,8 @@ $(VENV)/test.done: $(VENV)/torch.done pyproject.toml
 	$(BIN)/pip install -q -e '.[engine,dev]'
 	touch $@
 
-# The tests start a PostgreSQL of their own: only its programs are needed, so no cluster is made when it is installed here.
-$(VENV)/postgresql.done: $(VENV)/bin/pip
-	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || tests/install_postgresql.sh
+$(VENV)/programs.done: $(VENV)/bin/pip tests/programs.sh
+	tests/programs.sh
 	touch $@
 
 $(CLIENTS_VENV)/test.done: pyproject.toml

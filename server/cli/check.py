@@ -1,12 +1,16 @@
 """`smallfirst check`: what a configuration would run, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
 
 from models.launcher.speculation import Drafter, Handover
+from router.certificate import Certificate
 from router.policy import Policy
+from router.trusted import Kind
+from router.watch import alpha_of_cluster
 from server.building import served_policy, trusted_of
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
@@ -17,6 +21,8 @@ from server.settings.schema import Settings
 from server.settings.store import StoreSettings
 from server.settings.tier import TierSettings
 from server.store.home import home_of, place_told, state_folder
+
+ALL_OTHERS = "others"
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -106,25 +112,50 @@ def by_requests(tokens_by_batch: Mapping[int, int]) -> str:
 def rule(cascade: CascadeSettings) -> str:
     """When which tier answers."""
     *drafters, final = cascade.tiers
-    policy = served_policy(cascade, trusted_of(cascade))
+    kinds = kinds_of(cascade)
+    policy = next((one for one in kinds.values() if one.mode != "exact"), kinds[ALL_OTHERS])
     if policy.mode == "exact":
         why = "mode exact" if policy.fallback is None else f"mode certified cannot be kept: {policy.fallback}"
         return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts ({why})"
     checks = ", ".join(cascade.checks) or "none"
-    judged = f"{policy.scorer.name} confidence >= {policy.threshold:g}"
     return "; ".join(
         (
             *skipping(cascade, drafters[0]),
-            f"{', then '.join(drafters)} if {judged}, else {final}{promise(cascade)}",
+            f"{told(kinds, drafters, final)}{promise(cascade)}",
             *asking(cascade, drafters),
             f"escalates without a score: {checks}",
             f"without evidence: {cascade.on_missing_evidence}",
             opening(cascade, policy),
             *budgeted(cascade.budget, final),
             *audited(cascade.audits),
-            *unwatched(cascade),
+            *watching(cascade),
         )
     )
+
+
+def kinds_of(cascade: CascadeSettings) -> Mapping[str, Policy]:
+    """How each kind of request is judged that says nothing of its own, those of no known kind last."""
+    trusted = trusted_of(cascade)
+    others = {ALL_OTHERS: served_policy(cascade, trusted)}
+    if trusted is None or trusted.trust.words is None or cascade.task is not None:
+        return others
+    names = trusted.trust.words.centroids
+    return {name: trusted.policy(cascade.mode, Kind(name, counted=True)) for name in names} | others
+
+
+def told(kinds: Mapping[str, Policy], drafters: Sequence[str], final: str) -> str:
+    """When a draft is the answer; by kind of request, where its words tell one."""
+    rules = {name: judged(policy, drafters, final) for name, policy in kinds.items()}
+    if len(rules) == 1:
+        return rules[ALL_OTHERS]
+    return "by the words of a request, " + ", ".join(f"{name}: {rule}" for name, rule in rules.items())
+
+
+def judged(policy: Policy, drafters: Sequence[str], final: str) -> str:
+    """When a draft is the answer."""
+    if policy.mode == "exact":
+        return final
+    return f"{', then '.join(drafters)} if {policy.scorer.name} confidence >= {policy.threshold:g}, else {final}"
 
 
 def opening(cascade: CascadeSettings, policy: Policy) -> str:
@@ -137,7 +168,8 @@ def opening(cascade: CascadeSettings, policy: Policy) -> str:
 def skipping(cascade: CascadeSettings, drafter: str) -> Iterator[str]:
     """When the first tier is not asked."""
     if cascade.skip is not None:
-        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}"
+        embedded = f", by the embeddings of {cascade.skip.embeddings}" if cascade.skip.embeddings else ""
+        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}{embedded}"
 
 
 def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:
@@ -157,13 +189,30 @@ def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:
 
 def promise(cascade: CascadeSettings) -> str:
     """What is certified of a cascade in mode `certified`."""
-    certificates = () if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
-    said = [
-        f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
-        f" {one.expires_on}"
-        for task, one in certificates
-    ]
+    clusters: dict[tuple[str, date], list[str]] = {}
+    for cluster, one in served_certificates(cascade).items():
+        promised = f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}"
+        clusters.setdefault((promised, one.expires_on), []).extend(named(cluster))
+    said = [f"{promised}{of_clusters(names)}, until {until}" for (promised, until), names in clusters.items()]
     return f" (certified: {'; '.join(said)})" if said else ""
+
+
+def served_certificates(cascade: CascadeSettings) -> Mapping[str | None, Certificate]:
+    """By their clusters; where there are any, the one for all questions serves nothing."""
+    trust = cascade.trust if cascade.mode == "certified" else None
+    if trust is None:
+        return {}
+    return {cluster: one for cluster, one in trust.certificates.items() if cluster is not None or not trust.clusters}
+
+
+def named(cluster: str | None) -> Sequence[str]:
+    """A cluster's name, if it has one."""
+    return () if cluster is None else (cluster,)
+
+
+def of_clusters(names: Sequence[str]) -> str:
+    """Whose certificate it is, where that needs to be said."""
+    return f" for {', '.join(names)}" if names else ""
 
 
 def budgeted(budget: BudgetSettings, final: str) -> Iterator[str]:
@@ -184,16 +233,21 @@ def audited(audits: AuditSettings) -> Iterator[str]:
         yield "nothing is audited until both rate and spend_per_day are set"
 
 
-def unwatched(cascade: CascadeSettings) -> Iterator[str]:
-    """Why audits would not watch the certificate that is served."""
-    if cascade.trust is None or cascade.mode != "certified":
+def watching(cascade: CascadeSettings) -> Iterator[str]:
+    """How audits watch the certificates that are served, where that needs to be said: each by itself, or why not."""
+    served, audits = served_certificates(cascade), cascade.audits
+    if not served or cascade.trust is None:
         return
-    certificate = cascade.trust.watched
-    watched = None if certificate is None else certificate.watched
-    if cascade.audits.rate is None or cascade.audits.spend_per_day is None:
-        yield "no audits watch the certificate"
-    elif watched is None or watched[0] != cascade.audits.grader:
-        yield f"audits by {cascade.audits.grader} do not watch the certificate: tune again with --audit-grader"
+    if audits.rate is None or audits.spend_per_day is None:
+        yield f"no audits watch the certificate{'s' if len(served) > 1 else ''}"
+        return
+    blind = [cluster for cluster, one in served.items() if one.watched is None or one.watched[0] != audits.grader]
+    if blind:
+        names = of_clusters([name for cluster in blind for name in named(cluster)])
+        yield f"audits by {audits.grader} do not watch the certificate{names}: tune again with --audit-grader"
+    if len(served) > 1:
+        alpha = alpha_of_cluster(len(cascade.trust.certificates))
+        yield f"each certificate has an alarm, that sounds falsely with probability {alpha:.2g} at most"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

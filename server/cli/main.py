@@ -53,6 +53,17 @@ def check(config: ConfigFile) -> None:
 
 
 @app.command()
+def doctor(
+    config: ConfigFile,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Ask everything that CONFIG names, and say what to do about what is not well."""
+    from server.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config, os.environ, as_json=as_json))
+
+
+@app.command()
 def chat(
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
     model: Annotated[str | None, typer.Option(help="The cascade or tier; else the gateway's first.")] = None,
@@ -273,6 +284,10 @@ def tune(
         Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
     ] = "right",
     by_task: Annotated[bool, typer.Option("--by-task", help="Fit each task that has enough questions alone.")] = False,
+    clusters: Annotated[
+        str | None,
+        typer.Option(help="As --by-task, told from a request's words: `task`, or how many groups are to be found."),
+    ] = None,
     certify_share: Annotated[
         float, typer.Option(min=0.1, max=0.9, help="Share of the questions kept for the certificate.")
     ] = 0.5,
@@ -286,8 +301,11 @@ def tune(
     ] = "regret",
     skip: Annotated[
         bool,
-        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter (`skip: {below: ...}`)."),
+        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter, if it earns its place."),
     ] = False,
+    embeddings: Annotated[
+        str | None, typer.Option(metavar="TIER", help="With --skip: score what this tier's /v1/embeddings says.")
+    ] = None,
     audit_grader: Annotated[
         str | None,
         typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
@@ -298,8 +316,10 @@ def tune(
     `lab`)."""
     with extra("lab"):
         from router.lab.tuning import Promise, Wanted
-        from server.cli.tune import Files, features_named, run_tune, scorer_named, sizes_of, target_of
+        from server.cli.tune import Files, clusters_named, features_named, run_tune, scorer_named, sizes_of, target_of
 
+    if embeddings is not None and not skip:
+        raise typer.BadParameter("--embeddings: they are for the score of prompts: give --skip too")
     try:
         wanted = Wanted(
             scorer=scorer_named(scorer),
@@ -310,6 +330,7 @@ def tune(
             promise=None if epsilon is None else Promise(epsilon, delta, max_age_days),
             certify_share=certify_share,
             by_task=by_task,
+            clusters=clusters_named(clusters, by_task=by_task),
             gate_sizes=sizes_of(gate_sizes),
             loss=loss,
             skip=skip,
@@ -318,7 +339,38 @@ def tune(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
-    raise typer.Exit(run_tune(files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ))
+    raise typer.Exit(
+        run_tune(
+            files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ, embeddings=embeddings
+        )
+    )
+
+
+@app.command()
+def recertify(
+    config: ConfigFile,
+    cascade: Annotated[
+        str | None, typer.Argument(metavar="CASCADE", help="Which one, where CONFIG has several.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The new artefact's file, for `trust:`; without it, only say what it would be.")
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001, max=0.5, help="Certify that at most this share of requests disagrees; as before, if not given."
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Of certificates by task, only this one's; again for more. Else all.")
+    ] = None,
+) -> None:
+    """Certify a cascade's policy anew, from the audits of the drafts that it accepted (extra `lab`)."""
+    with extra("lab"):
+        from server.cli.recertify import run_recertify
+
+    code = run_recertify(config, cascade, epsilon=epsilon, out=out, environment=os.environ, tasks=task or ())
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -71,9 +71,10 @@ class Decision:
     `request_id`, of the header.
 
     `tiers` are those of the cascade, in order, `steps` those that were asked; `tier` answered, or was being asked when
-    the request ended with another `status` than 200. `propensity` is the probability with which this request was to
-    be audited, `artefact` the fingerprint of what judged it. `verdict` is the last one that was asked for, `key` the
-    public id of the caller's key, None where there are no keys.
+    the request ended with another `status` than 200. `task` is the kind of request that was named, `cluster` the one
+    whose own fit judged it, None for the fit of all requests. `propensity` is the probability with which this request
+    was to be audited, `artefact` the fingerprint of what judged it. `verdict` is the last one that was asked for, `key`
+    the public id of the caller's key, None where there are no keys.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Decision:
     threshold: float | None = None
     failure: str | None = None
     task: str | None = None
+    cluster: str | None = None
     propensity: float | None = None
     artefact: str | None = None
     verdict: float | None = None
@@ -126,8 +128,9 @@ class Audit:
 
     `loss`: whether the draft was a loss by `grader`; None where that cannot tell. `propensity`: the probability, in
     (0, 1], with which the request was drawn; `exposure`: its own and those of this gateway's requests since its audit
-    before, added up. `artefact`: the fingerprint of what accepted it. Tokens are those of the draft and of the final
-    tier's answer.
+    before, of the same cluster, added up; how much of it is `unseen`, and the highest `threshold` among them, as in
+    router.audits.Span. `artefact`: the fingerprint of what accepted it, `cluster`: whose fit in that judged it (None:
+    the global one). Tokens are those of the draft and of the final tier's answer; with none of that, the audit failed.
     """
 
     id: str
@@ -145,6 +148,9 @@ class Audit:
     draft_tokens: int | None = None
     final_tokens: int | None = None
     exposure: float | None = None
+    unseen: float | None = None
+    threshold: float | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

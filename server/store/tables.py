@@ -41,6 +41,7 @@ DECISIONS = Table(
     Column("confidence_of", WORD),
     Column("failure", WORD),
     Column("task", GIVEN_ID),
+    Column("cluster", Text),
     Column("artefact", GIVEN_ID),
     Column("key", KEY),
     Column("evidence", JSON(none_as_null=True)),
@@ -69,7 +70,8 @@ AUDITS = Table(
     Column("artefact", GIVEN_ID),
     Column("draft_tokens", Integer),
     Column("final_tokens", Integer),
-    Column("exposure", Double),
+    *numbers("exposure", "unseen", "threshold"),
+    Column("cluster", WORD),
     Index("audits_by_place", "cascade", "place"),
     Index("audits_by_decision", "decision"),
 )

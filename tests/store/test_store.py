@@ -20,7 +20,7 @@ from server.store.records import Evidence, Feedback, Step, StoreDown, Texts, new
 from server.store.segment import SUFFIX
 from server.store.tables import DECISIONS, METADATA
 
-EARLIER = [column.name for column in DECISIONS.c if column.name not in ("verdict", "key")]
+EARLIER = [column.name for column in DECISIONS.c if column.name not in ("verdict", "key", "cluster")]
 WHOLE = decision(
     steps=(
         Step("small", "unsure", -0.5, 0.6, 10, 3, False, 0.1, 0.2, 0.1, 24, ({"p-true": 0.3}, {"p-true": 1.0}), 0.4),
@@ -286,6 +286,25 @@ async def test_what_two_gateways_drain_at_once_is_there_once(place: Place, tmp_p
     assert [count(place, table) for table in ("decisions", "audits")] == [300, 300]
     assert rows(place, "SELECT count(DISTINCT place) FROM audits") == [(300,)]
     assert [store.failures for store in stores] == [0, 0]
+
+
+async def test_audits_from_before_there_were_clusters_are_of_none(place: Place) -> None:
+    store, kept = store_of(place), audit()
+    store.keeper.keep(kept)
+    await store.close()
+    for table in ("audits", "decisions"):
+        rows(place, f"ALTER TABLE {table} DROP COLUMN cluster")
+    rows(place, "DROP TABLE usage")
+    rows(place, "DROP TABLE passed")
+    rows(place, "UPDATE alembic_version SET version_num = '0003'")
+
+    store, later = store_of(place), audit(cluster="sums")
+    store.keeper.keep(later)
+    await store.drain()
+
+    seen = await store.keeper.audits_since("auto", 0)
+    await store.close()
+    assert [one.audit for one in seen] == [kept, later]
 
 
 async def test_audits_have_one_order_for_all_gateways(place: Place) -> None:
