@@ -7,12 +7,11 @@ from typing import get_args
 
 import numpy as np
 
-from models.prompt import Prompt
 from router.agreement import agreement_of
 from router.events import CheckReason
 from router.graders import grader_of
 from router.lab.agreement import agree
-from router.lab.judged import NEVER, confidences, evidence_in
+from router.lab.judged import NEVER, confidences, evidence_in, prompt_for
 from router.lab.measures import Floats
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.selection import Roles
@@ -60,11 +59,6 @@ def agreement(questions: Sequence[Recorded], roles: Roles) -> Floats:
     return np.array([float(agree(draft.answer, helper.answer)) for draft, helper in pairs])
 
 
-def prompt_for(question: Recorded) -> Prompt:
-    """The request that was recorded."""
-    return Prompt({**(question.request or {})}, question.id)
-
-
 def evidence_of_all(
     questions: Sequence[Recorded], roles: Roles, checks: Sequence[CheckReason], *, reads_tokens: bool = True
 ) -> list[Evidence | None]:
@@ -85,7 +79,7 @@ def artefact_candidates(questions: Sequence[Recorded], roles: Roles, trust: Trus
 
 def prompt_of(question: Recorded) -> str:
     """What the user said, as the gateway reads it before there is a draft."""
-    return question.prompt or "" if question.request is None else asked_in(question.request)
+    return asked_in(prompt_for(question).fields)
 
 
 def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Candidate:

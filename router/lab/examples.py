@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from models.prompt import Prompt
 from router.agreement import agreement_of
 from router.certificate import Loss
 from router.graders import Grader, same_answer
-from router.lab.judged import evidence_in
+from router.lab.judged import evidence_in, prompt_for
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.policy import Policy
 from router.scorers import AskingName, Evidence
@@ -94,7 +93,7 @@ def example_of(
     recorded: Recorded, draft: Output, answer: Output, policy: Policy, grader: Grader, *, reads_tokens: bool
 ) -> Example:
     """A question; what the grader could not tell counts as what would be lost. Raises BadRecord."""
-    prompt = Prompt({**(recorded.request or {})}, recorded.id)
+    prompt = prompt_for(recorded)
     return Example(
         id=recorded.id,
         task=recorded.task,

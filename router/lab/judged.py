@@ -9,10 +9,15 @@ from router.checks import failed_check
 from router.events import CheckReason
 from router.evidence import read_of
 from router.lab.measures import Floats
-from router.lab.outcomes import Output
+from router.lab.outcomes import Output, Recorded
 from router.scorers import Evidence, Scorer
 
 NEVER = -1.0  # the confidence in a draft that escalates whatever the threshold
+
+
+def prompt_for(question: Recorded) -> Prompt:
+    """The request that was recorded."""
+    return Prompt({**question.fields}, question.id)
 
 
 def evidence_in(

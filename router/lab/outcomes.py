@@ -63,6 +63,13 @@ class Recorded(BaseModel):
     graded_by: str | None = None
     outputs: Mapping[str, Output]
 
+    @property
+    def fields(self) -> Mapping[str, JsonValue]:
+        """The chat request; a bare prompt is one message of a user's, and without either there is none."""
+        if self.request is not None:
+            return self.request
+        return {"messages": [{"role": "user", "content": self.prompt}]} if self.prompt else {}
+
 
 def read_outcomes(file: Path) -> Iterator[Recorded]:
     """The file's questions, gzipped or not. Raises BadRecord, or OSError where there is no such file."""

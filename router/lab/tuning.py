@@ -318,7 +318,7 @@ def skip_of(fitting: Sequence[Example]) -> PromptGain:
     draft_right = np.array([example.draft_right for example in fitting])
     final_right = np.array([example.final_right for example in fitting])
     if not any(example.asked for example in fitting):
-        raise CannotTune("--skip: the questions have no requests whose words could be read")
+        raise CannotTune("--skip: the questions have no prompts whose words could be read")
     try:
         return fit_gain([example.asked for example in fitting], gains_of(draft_right, final_right))
     except CannotFit as wrong:

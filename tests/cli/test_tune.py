@@ -58,6 +58,18 @@ async def test_a_helper_that_was_another_model_is_refused(folder: Path) -> None:
     assert "tier 'helper' was recorded with other, and the configuration has h" in error
 
 
+async def test_a_score_of_bare_prompts_is_fitted(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["prompt"] = line.pop("request")["messages"][0]["content"]
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    code, _, error = await tuned(folder, "--skip", "--quality", "0.98")
+
+    assert (code, error) == (0, "")
+    assert json.loads((folder / "trust.json").read_text())["skip"]["kind"] == "prompt-gain"
+
+
 async def test_an_artefact_without_a_promise_is_refused_for_mode_certified(folder: Path) -> None:
     assert (await tuned(folder, "--quality", "0.98"))[0] == 0
 

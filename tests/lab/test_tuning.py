@@ -176,6 +176,15 @@ def test_a_score_of_prompts_is_fitted_where_it_is_wanted(tmp_path: Path) -> None
     assert len(trust_written(trust)) < 2**20
 
 
+def test_a_bare_prompt_is_asked_as_one_message_of_a_user() -> None:
+    (one,) = recorded(1)
+    bare = one.model_copy(update={"request": None, "prompt": "question 0"})
+    neither = one.model_copy(update={"request": None, "prompt": None})
+
+    assert examples([bare]) == examples([one])
+    assert (examples([bare])[0].asked, examples([neither])[0].asked) == ("question 0", "")
+
+
 def test_infeasible_is_said_and_keeps_mode_threshold(questions: list[Example], tmp_path: Path) -> None:
     wanted = replace(WANTED, promise=Promise(0.0005, 0.1, 30), target=Target("escalated", 0.5))
 
