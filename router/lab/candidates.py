@@ -2,7 +2,7 @@
 with a helper, and by an artefact. Each is one policy of an evaluation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
@@ -128,7 +128,7 @@ def judged_by(scorer: Scorer, evidence: Evidence | None, opinions: Mapping[str, 
     if evidence is None or ("agreement" in scorer.opinions and opinions and "agreement" not in opinions):
         return NEVER
     try:
-        return scorer.confidence(scorer.score(Evidence(evidence.tokens, evidence.text, opinions)))
+        return scorer.confidence(scorer.score(replace(evidence, opinions=opinions)))
     except KeyError as missing:
         raise BadRecord(f"the artefact reads {missing.args[0]!r}, which recorded questions do not have") from missing
 

@@ -244,7 +244,7 @@ def tune(
     ] = None,
     scorer: Annotated[str, typer.Option(help="`fitted`, or one of the fixed scorers.")] = "fitted",
     features: Annotated[
-        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else all there is.")
+        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else `tokens`.")
     ] = None,
     confidence_of: Annotated[
         Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
@@ -269,13 +269,17 @@ def tune(
         str | None,
         typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
     ] = None,
+    answer_grader: Annotated[
+        str | None,
+        typer.Option(help="What finds the final answer in a draft, for features of its text; see docs/trust.md."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the split.")] = 1,
 ) -> None:
     """Fit a scorer, its calibration, a threshold and the stream gate to graded questions, and certify them (extra
     `lab`)."""
     with extra("lab"):
         from router.lab.tuning import Promise, Wanted
-        from server.cli.tune import Files, features_named, run_tune, scorer_named, sizes_of, target_of
+        from server.cli.tune import Files, Named, features_named, run_tune, scorer_named, sizes_of, target_of
 
     try:
         wanted = Wanted(
@@ -295,7 +299,7 @@ def tune(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
-    raise typer.Exit(run_tune(files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ))
+    raise typer.Exit(run_tune(files, wanted, Named(cascade, audit_grader, answer_grader), os.environ))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
-from router.graders import UnknownGrader, grader_of
+from router.graders import GRADERS, REGEX, UnknownGrader, grader_of
 from router.lab.examples import AGREEMENT, Example, Helper, examples_of
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.recording import SEVERAL
@@ -20,6 +20,7 @@ from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
 from router.scorers import ScorerName
+from router.text_features import TEXT_FEATURES
 from router.trust import Fit, OpinionPrint, TierPrint, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
@@ -27,6 +28,7 @@ from server.settings.cascade import CascadeSettings
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import Settings
 
+GROUPS: Mapping[str, Sequence[str]] = {"tokens": tuple(TOKEN_FEATURES), "text": TEXT_FEATURES}
 LEDGER = "splits.json"  # beside the questions, whatever artefact they are for
 FIXED: tuple[ScorerName, ...] = get_args(ScorerName)
 
@@ -40,14 +42,22 @@ class Files:
     out: Path
 
 
-def run_tune(
-    files: Files, wanted: Wanted, *, cascade: str | None, audit_grader: str | None, environment: Mapping[str, str]
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The cascade that is tuned, and the graders that compare audits and find answers, where the operator named them;
+    else these are the configuration's."""
+
+    cascade: str | None = None
+    audit_grader: str | None = None
+    answer_grader: str | None = None
+
+
+def run_tune(files: Files, wanted: Wanted, named: Named, environment: Mapping[str, str]) -> int:
     """Write the artefact; 1 where the questions do not do, 2 where a file or option is wrong."""
     try:
         settings = read_settings_to_tune(files.config, environment)
-        chosen = chosen_cascade(settings, cascade)
-        wanted = replace(wanted, audit_grader=audit_grader or chosen.audits.grader)
+        chosen = chosen_cascade(settings, named.cascade)
+        wanted = replace(wanted, audit_grader=named.audit_grader or chosen.audits.grader)
         compared = compared_by(chosen, wanted)
         prints = Prints()
         recorded = prints.noted(read_outcomes(files.recorded))
@@ -55,6 +65,8 @@ def run_tune(
             recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(compared),
             reads_tokens=wanted.reads_tokens,
         )  # fmt: skip
+        if reads_text(wanted):
+            wanted = replace(wanted, answer_by=reader_named(named.answer_grader, chosen, prints.grader))
         of = what_of(settings, chosen, prints, files.recorded, asked_of(settings, prints, compared))
         tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
         files.out.write_bytes(trust_written(tuned.trust))
@@ -85,13 +97,32 @@ def features_named(names: str | None) -> tuple[str, ...]:
     """The features; all that log-probabilities give, where none are named. Raises ValueError."""
     if names is None:
         return tuple(TOKEN_FEATURES)
-    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in wanted if name not in (*TOKEN_FEATURES, AGREEMENT)]
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = tuple(dict.fromkeys(one for name in given for one in GROUPS.get(name, (name,))))
+    known = (*TOKEN_FEATURES, *TEXT_FEATURES, AGREEMENT)
+    unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
         raise ValueError(
-            f"--features: there is no {', '.join(unknown) or 'name'} (there are: {', '.join(TOKEN_FEATURES)})"
+            f"--features: there is no {', '.join(unknown) or 'name'} (there are: {', '.join((*GROUPS, *known))})"
         )
     return wanted
+
+
+def reads_text(wanted: Wanted) -> bool:
+    """Whether the scorer is to read drafts' texts."""
+    return wanted.scorer is None and any(name in TEXT_FEATURES for name in wanted.features)
+
+
+def reader_named(named: str | None, cascade: CascadeSettings, graded_by: str) -> str | None:
+    """The grader that finds the final answer in a draft: the one that is named, else the one that compares answers with
+    a helper's, else the one that graded the questions, where it is one that reads answers. Raises UnknownGrader."""
+    compares = cascade.opinions.get(AGREEMENT)
+    name = named or (compares.grader if compares is not None else None)
+    if name is not None:
+        grader_of(name)
+        return name
+    graded = graded_by.removeprefix("agreement:")
+    return graded if graded in GRADERS or graded.startswith(REGEX) else None
 
 
 def target_of(
@@ -227,6 +258,8 @@ def lines_of(tuned: Tuned, examples: Sequence[Example]) -> Iterator[str]:
             yield f"{tier.model}: its server does not say what it is, so that another one there would not be noticed"
     for name, fit in (("all requests", trust.fit), *trust.clusters.items()):
         yield from fit_lines(name, fit)
+    if trust.reads_text or trust.asks:
+        yield "no gate: the scorer judges whole drafts, so streams are held"
     if trust.gate is not None:
         yield f"gate: for {', '.join(map(str, sorted(trust.gate.curves)))} first tokens"
 
@@ -237,6 +270,8 @@ def fit_lines(name: str, fit: Fit) -> Iterator[str]:
     yield f"{name}: scorer {scorer}, calibration {fit.calibration.kind}, confidence of {fit.confidence_of}"
     if isinstance(fit.scorer, Logistic):
         weights = zip(fit.scorer.names, fit.scorer.weights, strict=True)
+        if fit.scorer.reads_text:
+            yield f"  text features: final answers found by {fit.scorer.answer_by or 'nobody (--answer-grader)'}"
         yield "  weights: " + ", ".join(f"{name} {weight:+.3g}" for name, weight in weights if weight)
     certificate = fit.certificate
     if certificate is not None:

@@ -58,6 +58,35 @@ async def test_a_helper_that_was_another_model_is_refused(folder: Path) -> None:
     assert "tier 'helper' was recorded with other, and the configuration has h" in error
 
 
+@pytest.mark.parametrize(
+    ("options", "finder"),
+    [((), "nobody (--answer-grader)"), (("--answer-grader", "choice"), "choice")],
+    ids=["nobody", "named"],
+)
+async def test_texts_are_fitted_and_whoever_finds_their_answers_is_kept(
+    folder: Path, options: tuple[str, ...], finder: str
+) -> None:
+    code, said, error = await tuned(folder, "--features", "tokens,text", "--quality", "0.98", *options)
+
+    assert (code, error) == (0, "")
+    assert f"text features: final answers found by {finder}" in said
+    assert "no gate: the scorer judges whole drafts, so streams are held" in said
+    scorer = json.loads((folder / "trust.json").read_text())["fit"]["scorer"]
+    assert scorer.get("answer_by") == (options[1] if options else None)
+    assert {"mean-logprob", "text-length"} < set(scorer["names"])
+
+
+async def test_answers_are_found_by_the_grader_that_told_which_are_right(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    (folder / "recorded.jsonl").write_text(
+        "".join(json.dumps({**line, "graded_by": "agreement:numeric"}) + "\n" for line in lines)
+    )
+
+    await tuned(folder, "--features", "text", "--quality", "0.98")
+
+    assert json.loads((folder / "trust.json").read_text())["fit"]["scorer"]["answer_by"] == "numeric"
+
+
 async def test_a_score_of_bare_prompts_is_fitted(folder: Path) -> None:
     lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
     for line in lines:
@@ -108,11 +137,12 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
         (("--quality", "1.5"), 1, "no threshold reaches quality 1.5"),
         (("--quality", "0.9", "--cost", "0.5"), 2, "give one of --quality, --escalated, --cost and --threshold"),
         (("--scorer", "vibes"), 2, "there is no 'vibes' (there are: fitted, mean-logprob"),
-        (("--features", "mean-logprob,vibes"), 2, "there is no vibes (there are: mean-logprob"),
+        (("--features", "mean-logprob,vibes"), 2, "there is no vibes (there are: tokens, text, mean-logprob"),
         (("--gate-sizes", "a,b"), 2, "numbers with commas between them are wanted"),
         (("--gate-sizes", "0"), 2, "a gate has one token at least"),
         (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
         (("--audit-grader", "vibes"), 2, "vibes"),
+        (("--features", "text", "--answer-grader", "vibes"), 2, "there is no grader 'vibes'"),
         (("--features", "agreement"), 2, "name its tier in the cascade's opinions.agreement"),
         (("--epsilon", "0.0001"), 0, ""),
     ],
