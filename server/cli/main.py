@@ -189,6 +189,9 @@ def record(
     at_once: Annotated[int, typer.Option(min=1, help="Questions that a tier answers at a time.")] = 8,
     temperature: Annotated[float | None, typer.Option(min=0, help="For requests that name none.")] = None,
     grader: Annotated[str | None, typer.Option(help="Grades questions that name no grader of their own.")] = None,
+    p_true: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Ask this tier too whether the first tier's answers are right.")
+    ] = None,
     api_key: Annotated[str | None, typer.Option(help="The gateway's key.")] = None,
 ) -> None:
     """Put questions to every tier, and keep the answers with log-probabilities, time, tokens and cost."""
@@ -196,7 +199,7 @@ def record(
     from server.cli.recorded_tiers import Choice, Gateway
 
     names = [name.strip() for name in (tiers or "").split(",") if name.strip()]
-    wanted = Wanted(prompts, out, Choice(names, cascade), at_once, temperature, grader)
+    wanted = Wanted(prompts, out, Choice(names, cascade, p_true), at_once, temperature, grader)
     raise typer.Exit(run_record(wanted, config or Gateway(url, api_key), os.environ))
 
 

@@ -13,17 +13,18 @@ from rich.table import Table
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
 from router.graders import GRADERS, REGEX, UnknownGrader, grader_of
-from router.lab.examples import AGREEMENT, Example, Helper, examples_of
-from router.lab.outcomes import BadRecord, Recorded, read_outcomes
+from router.lab.examples import AGREEMENT, Confirming, Example, Helper, Opinions, examples_of
+from router.lab.outcomes import BadRecord, Opinion, Output, Recorded, read_outcomes
 from router.lab.recording import SEVERAL
 from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
-from router.scorers import ScorerName
+from router.scorers import AskingName, ScorerName
 from router.text_features import TEXT_FEATURES
 from router.trust import Fit, OpinionPrint, TierPrint, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
+from server.settings.asking import OpinionSettings
 from server.settings.cascade import CascadeSettings
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import Settings
@@ -31,6 +32,7 @@ from server.settings.schema import Settings
 GROUPS: Mapping[str, Sequence[str]] = {"tokens": tuple(TOKEN_FEATURES), "text": TEXT_FEATURES}
 LEDGER = "splits.json"  # beside the questions, whatever artefact they are for
 FIXED: tuple[ScorerName, ...] = get_args(ScorerName)
+ASKING: tuple[AskingName, ...] = get_args(AskingName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,16 @@ def run_tune(files: Files, wanted: Wanted, named: Named, environment: Mapping[st
         settings = read_settings_to_tune(files.config, environment)
         chosen = chosen_cascade(settings, named.cascade)
         wanted = replace(wanted, audit_grader=named.audit_grader or chosen.audits.grader)
-        compared = compared_by(chosen, wanted)
+        asked = asked_of(chosen, wanted)
         prints = Prints()
-        recorded = prints.noted(read_outcomes(files.recorded))
+        recorded = prints.noted(read_outcomes(files.recorded), chosen.tiers[0])
         examples = examples_of(
-            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(compared),
+            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), [*map(opinions_in, asked)],
             reads_tokens=wanted.reads_tokens,
         )  # fmt: skip
         if reads_text(wanted):
             wanted = replace(wanted, answer_by=reader_named(named.answer_grader, chosen, prints.grader))
-        of = what_of(settings, chosen, prints, files.recorded, asked_of(settings, prints, compared))
+        of = what_of(settings, chosen, prints, files.recorded, opinion_prints(settings, prints, asked))
         tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
@@ -99,7 +101,7 @@ def features_named(names: str | None) -> tuple[str, ...]:
         return tuple(TOKEN_FEATURES)
     given = [name.strip() for name in names.split(",") if name.strip()]
     wanted = tuple(dict.fromkeys(one for name in given for one in GROUPS.get(name, (name,))))
-    known = (*TOKEN_FEATURES, *TEXT_FEATURES, AGREEMENT)
+    known = (*TOKEN_FEATURES, *TEXT_FEATURES, *ASKING)
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
         raise ValueError(
@@ -161,63 +163,96 @@ def chosen_cascade(settings: Settings, name: str | None) -> CascadeSettings:
 
 
 class Prints:
-    """Who answered under each tier's name."""
+    """Who answered under each tier's name, and each question about drafts."""
 
     def __init__(self) -> None:
         self._models: defaultdict[str, set[str]] = defaultdict(set)
         self._fingerprints: defaultdict[str, set[str]] = defaultdict(set)
         self._graders: set[str] = set()
 
-    def noted(self, recorded: Iterable[Recorded]) -> Iterator[Recorded]:
+    def noted(self, recorded: Iterable[Recorded], drafter: str) -> Iterator[Recorded]:
         """The questions as they are."""
         for one in recorded:
             self._graders.add(one.graded_by or "unnamed")
             for tier, output in one.outputs.items():
-                self._models[tier].add(output.model)
-                if output.fingerprint is not None:
-                    self._fingerprints[tier].add(output.fingerprint)
+                self._note(whose(tier), output)
+            opinions = one.outputs[drafter].opinions if drafter in one.outputs else None
+            for name, opinion in (opinions or {}).items():
+                self._note(about(name), opinion)
             yield one
+
+    def _note(self, who: str, said: Output | Opinion) -> None:
+        self._models[who].add(said.model)
+        if said.fingerprint is not None:
+            self._fingerprints[who].add(said.fingerprint)
 
     @property
     def grader(self) -> str:
         """What told which answers are right."""
         return " and ".join(sorted(self._graders))
 
-    def of(self, tier: str, model: str) -> TierPrint:
-        """The one model of that name. Raises BadRecord where it is another, or several."""
-        models, fingerprints = self._models[tier] | {model}, self._fingerprints[tier]
+    def of(self, who: str, model: str) -> TierPrint:
+        """The one model that answered there. Raises BadRecord where it is another, or several."""
+        models, fingerprints = self._models[who] | {model}, self._fingerprints[who]
         if len(models) > 1 or len(fingerprints) > 1 or any(SEVERAL in one for one in fingerprints):
             several = " from several servers that are not alike" if len(models) == 1 else ""
             raise BadRecord(
-                f"tier {tier!r} was recorded with {' and '.join(sorted(self._models[tier]))}{several}, and the"
+                f"{who} was recorded with {' and '.join(sorted(self._models[who]))}{several}, and the"
                 f" configuration has {model}: record it again, from one"
             )
         return TierPrint(model=model, fingerprint=next(iter(fingerprints), None))
 
 
-def compared_by(cascade: CascadeSettings, wanted: Wanted) -> tuple[str, str] | None:
-    """The tier whose answers drafts are compared with, and the grader's name, where the scorer reads that. Raises
-    SettingsError."""
-    if AGREEMENT not in wanted.features or wanted.scorer is not None:
-        return None
-    asked = cascade.opinions.get(AGREEMENT)
-    if asked is None or asked.tier is None or asked.grader is None:
+def whose(tier: str) -> str:
+    """A tier's answers, in words."""
+    return f"tier {tier!r}"
+
+
+def about(name: str) -> str:
+    """What was said of drafts, in words."""
+    return f"the opinion {name!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about drafts that the scorer reads the answer of: its name, the tier that is asked, and the grader
+    where answers are compared."""
+
+    name: AskingName
+    tier: str
+    grader: str | None
+
+
+def asked_of(cascade: CascadeSettings, wanted: Wanted) -> Sequence[Question]:
+    """The questions that the features name, as the cascade asks them. Raises SettingsError."""
+    names = [name for name in ASKING if wanted.scorer is None and name in wanted.features]
+    return [question_of(name, cascade.opinions.get(name), cascade.tiers[0]) for name in names]
+
+
+def question_of(name: AskingName, asked: OpinionSettings | None, drafter: str) -> Question:
+    """As it is asked in production. Raises SettingsError where nobody is."""
+    if asked is None and name == AGREEMENT:
         raise SettingsError(["--features: agreement needs a helper: name its tier in the cascade's opinions.agreement"])
-    return asked.tier, asked.grader
+    if asked is None:
+        raise SettingsError([f"--features: say who answers {name}, in the cascade's opinions: {{{name}: {{}}}}"])
+    return Question(name, asked.tier or drafter, asked.grader)
 
 
-def helper_of(compared: tuple[str, str] | None) -> Helper | None:
-    """As the lab asks it."""
-    return None if compared is None else Helper(compared[0], grader_of(compared[1]))
+def opinions_in(question: Question) -> Opinions:
+    """Its answers, as they were recorded."""
+    return Confirming() if question.grader is None else Helper(question.tier, grader_of(question.grader))
 
 
-def asked_of(settings: Settings, prints: Prints, compared: tuple[str, str] | None) -> Mapping[str, OpinionPrint]:
+def opinion_prints(settings: Settings, prints: Prints, asked: Sequence[Question]) -> Mapping[str, OpinionPrint]:
     """Who answered the questions about drafts that are fitted on. Raises BadRecord where that was another model."""
-    if compared is None:
-        return {}
-    tier, grader = compared
-    helper = prints.of(tier, settings.tiers[tier].model)
-    return {AGREEMENT: OpinionPrint(model=helper.model, grader=grader, fingerprint=helper.fingerprint)}
+    return {question.name: opinion_print(settings, prints, question) for question in asked}
+
+
+def opinion_print(settings: Settings, prints: Prints, question: Question) -> OpinionPrint:
+    """Of one question: the helper's answers were recorded as a tier's. Raises BadRecord."""
+    who = about(question.name) if question.grader is None else whose(question.tier)
+    found = prints.of(who, settings.tiers[question.tier].model)
+    return OpinionPrint(model=found.model, grader=question.grader, fingerprint=found.fingerprint)
 
 
 def what_of(
@@ -227,7 +262,7 @@ def what_of(
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()
     return Of(
-        tiers=tuple(prints.of(name, settings.tiers[name].model) for name in cascade.tiers),
+        tiers=tuple(prints.of(whose(name), settings.tiers[name].model) for name in cascade.tiers),
         opinions=asked,
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,

@@ -99,6 +99,30 @@ async def test_a_score_of_bare_prompts_is_fitted(folder: Path) -> None:
     assert json.loads((folder / "trust.json").read_text())["skip"]["kind"] == "prompt-gain"
 
 
+@pytest.mark.parametrize(
+    ("opinion", "mistake"),
+    [
+        (None, "question '1-0' has no P(True) of the draft: record it with --p-true"),
+        ({"model": "other", "value": 0.5},
+         "the opinion 'p-true' was recorded with other, and the configuration has scripted"),
+    ],
+    ids=["nobody", "another model"],
+)  # fmt: skip
+async def test_p_true_of_nobody_or_of_another_model_is_refused(
+    folder: Path, opinion: dict[str, object] | None, mistake: str
+) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for line in lines if opinion else ():
+        line["outputs"]["small"]["opinions"] = {"p-true": opinion}
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "pair.yaml").write_text(CONFIG.replace("auto: {", "auto: {opinions: {p-true: {}}, "))
+
+    code, _, error = await tuned(folder, "--features", "p-true,margin", "--quality", "0.98")
+
+    assert code == 2
+    assert mistake in error
+
+
 async def test_an_artefact_without_a_promise_is_refused_for_mode_certified(folder: Path) -> None:
     assert (await tuned(folder, "--quality", "0.98"))[0] == 0
 
@@ -143,6 +167,7 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
         (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
         (("--audit-grader", "vibes"), 2, "vibes"),
         (("--features", "text", "--answer-grader", "vibes"), 2, "there is no grader 'vibes'"),
+        (("--features", "p-true"), 2, "say who answers p-true, in the cascade's opinions"),
         (("--features", "agreement"), 2, "name its tier in the cascade's opinions.agreement"),
         (("--epsilon", "0.0001"), 0, ""),
     ],
