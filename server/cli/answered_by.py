@@ -10,6 +10,7 @@ from router.graders import grader_of
 from router.lab.examples import AGREEMENT, Confirming, Helper, Opinions
 from router.lab.outcomes import BadRecord, Opinion, Output, Recorded
 from router.lab.recording import SEVERAL
+from router.lab.seen import mark_of, sketch_of
 from router.lab.tuning import Wanted
 from router.scorers import AskingName
 from router.trust import OpinionPrint, TierPrint
@@ -22,17 +23,19 @@ ASKING: tuple[AskingName, ...] = get_args(AskingName)
 
 
 class Prints:
-    """Who answered under each tier's name, and each question about drafts."""
+    """Who answered under each tier's name, and each question about drafts; and to which questions."""
 
     def __init__(self) -> None:
         self._models: defaultdict[str, set[str]] = defaultdict(set)
         self._fingerprints: defaultdict[str, set[str]] = defaultdict(set)
         self._graders: set[str] = set()
+        self._marks: set[str] = set()
 
     def noted(self, recorded: Iterable[Recorded], drafter: str) -> Iterator[Recorded]:
         """The questions as they are."""
         for one in recorded:
             self._graders.add(one.graded_by or "unnamed")
+            self._marks.add(mark_of(one))
             for tier, output in one.outputs.items():
                 self._note(whose(tier), output)
             opinions = one.outputs[drafter].opinions if drafter in one.outputs else None
@@ -49,6 +52,11 @@ class Prints:
     def grader(self) -> str:
         """What told which answers are right."""
         return " and ".join(sorted(self._graders))
+
+    @property
+    def questions(self) -> str:
+        """A sketch of the questions."""
+        return sketch_of(self._marks)
 
     def of(self, who: str, model: str) -> TierPrint:
         """The one model that answered there. Raises BadRecord where it is another, or several."""

@@ -172,6 +172,7 @@ def what_of(
         on_missing_evidence=cascade.on_missing_evidence,
         grader=prints.grader,
         recorded=digest,
+        seen=prints.questions,
     )
 
 
