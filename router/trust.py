@@ -166,6 +166,11 @@ class Trust(Part):
         """The questions about a draft that some of its scorers read the answers of."""
         return tuple(dict.fromkeys(name for fit in self.fits.values() for name in fit.judging.opinions))
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether some of its scorers read the texts of questions and drafts."""
+        return any(fit.judging.reads_text for fit in self.fits.values())
+
     def _is_laxer(self, verdict: Band | None) -> bool:
         """Whether a cascade with this verdict may accept what was not certified. A band that no certified threshold is
         in, but for its beginning, only has the final tier asked about what would be accepted anyway."""

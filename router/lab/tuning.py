@@ -18,6 +18,7 @@ from router.events import CheckReason
 from router.features import TOKEN_FEATURES, features_of
 from router.fitted import Fixed, Logistic, base_scorer, calibrated
 from router.gate import Gate
+from router.graders import grader_of
 from router.lab.calibrating import CannotCalibrate, fit_calibration
 from router.lab.certifying import CannotCertify, Infeasible, Split, certify, delta_of_cluster, grid_of, tried_at
 from router.lab.certifying import Wanted as Promised
@@ -56,8 +57,9 @@ class Wanted:
     """What an operator wants of the artefact. `scorer`: one of the fixed ones, or None for a fitted one; `features`
     are what that reads. `target` chooses the threshold of mode `threshold`, or `threshold` is it; with neither it is
     the certified one. `certify_share` of the questions are kept for the certificate of `loss`; `audit_grader` tells
-    whether a draft and the final tier's answer agree. `by_task`: each task is fitted for itself, and requests name
-    theirs; `clusters`: their words tell which it is, or which of so many groups that are found in the questions."""
+    whether a draft and the final tier's answer agree, `answer_by` names the grader that finds the final answer in a
+    draft for the features of its text. `by_task`: each task is fitted for itself, and requests name theirs; `clusters`:
+    their words tell which it is, or which of so many groups that are found in the questions."""
 
     scorer: ScorerName | None
     features: tuple[str, ...]
@@ -73,6 +75,7 @@ class Wanted:
     audit_grader: str = "exact"
     skip: bool = False
     clusters: int | Literal["task"] | None = None
+    answer_by: str | None = None
 
     @property
     def reads_tokens(self) -> bool:
@@ -231,7 +234,8 @@ def base_of(examples: Sequence[Example], wanted: Wanted) -> tuple[Logistic | Fix
         fixed = Fixed(name=wanted.scorer)
         return fixed, measured(examples, base_scorer(fixed)).confidence
     usable = [example for example in examples if example.evidence is not None]
-    rows = [features_of(one.evidence, wanted.features) for one in usable if one.evidence is not None]
+    reader = None if wanted.answer_by is None else grader_of(wanted.answer_by)
+    rows = [features_of(one.evidence, wanted.features, reader) for one in usable if one.evidence is not None]
     labels = np.array([label_of(example, wanted.confidence_of) for example in usable])
     confidences = np.full(len(examples), NEVER)
     try:
@@ -240,7 +244,7 @@ def base_of(examples: Sequence[Example], wanted: Wanted) -> tuple[Logistic | Fix
     except CannotFit as wrong:
         raise CannotTune(str(wrong)) from wrong
     confidences[[example.evidence is not None for example in examples]] = unseen
-    return logistic, confidences
+    return logistic.model_copy(update={"answer_by": wanted.answer_by if logistic.reads_text else None}), confidences
 
 
 def label_of(example: Example, confidence_of: ConfidenceOf) -> bool:
@@ -319,6 +323,8 @@ def chosen(fit: Fit, seen: Measured, wanted: Wanted) -> Fit:
 
 def foresighted(fitting: Sequence[Example], embedding: Embedding | None, wanted: Wanted) -> Foresighted:
     """The score of prompts before there is a draft. Raises CannotTune."""
+    if not any(example.asked for example in fitting):
+        raise CannotTune("--skip: the questions have no prompts whose words could be read")
     try:
         return foresight_of(fitting, embedding, seed=wanted.seed)
     except CannotFit as wrong:

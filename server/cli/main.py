@@ -223,6 +223,9 @@ def record(
     at_once: Annotated[int, typer.Option(min=1, help="Questions that a tier answers at a time.")] = 8,
     temperature: Annotated[float | None, typer.Option(min=0, help="For requests that name none.")] = None,
     grader: Annotated[str | None, typer.Option(help="Grades questions that name no grader of their own.")] = None,
+    p_true: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Ask this tier too whether the first tier's answers are right.")
+    ] = None,
     api_key: Annotated[str | None, typer.Option(help="The gateway's key.")] = None,
 ) -> None:
     """Put questions to every tier, and keep the answers with log-probabilities, time, tokens and cost."""
@@ -230,7 +233,7 @@ def record(
     from server.cli.recorded_tiers import Choice, Gateway
 
     names = [name.strip() for name in (tiers or "").split(",") if name.strip()]
-    wanted = Wanted(prompts, out, Choice(names, cascade), at_once, temperature, grader)
+    wanted = Wanted(prompts, out, Choice(names, cascade, p_true), at_once, temperature, grader)
     raise typer.Exit(run_record(wanted, config or Gateway(url, api_key), os.environ))
 
 
@@ -278,7 +281,7 @@ def tune(
     ] = None,
     scorer: Annotated[str, typer.Option(help="`fitted`, or one of the fixed scorers.")] = "fitted",
     features: Annotated[
-        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else all there is.")
+        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else `tokens`.")
     ] = None,
     confidence_of: Annotated[
         Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
@@ -310,13 +313,26 @@ def tune(
         str | None,
         typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
     ] = None,
+    answer_grader: Annotated[
+        str | None,
+        typer.Option(help="What finds the final answer in a draft, for features of its text; see docs/trust.md."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the split.")] = 1,
 ) -> None:
     """Fit a scorer, its calibration, a threshold and the stream gate to graded questions, and certify them (extra
     `lab`)."""
     with extra("lab"):
         from router.lab.tuning import Promise, Wanted
-        from server.cli.tune import Files, clusters_named, features_named, run_tune, scorer_named, sizes_of, target_of
+        from server.cli.tune import (
+            Files,
+            Named,
+            clusters_named,
+            features_named,
+            run_tune,
+            scorer_named,
+            sizes_of,
+            target_of,
+        )
 
     if embeddings is not None and not skip:
         raise typer.BadParameter("--embeddings: they are for the score of prompts: give --skip too")
@@ -339,11 +355,7 @@ def tune(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
-    raise typer.Exit(
-        run_tune(
-            files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ, embeddings=embeddings
-        )
-    )
+    raise typer.Exit(run_tune(files, wanted, Named(cascade, audit_grader, answer_grader, embeddings), os.environ))
 
 
 @app.command()

@@ -75,6 +75,71 @@ async def test_a_helper_that_was_another_model_is_refused(folder: Path) -> None:
     assert "tier 'helper' was recorded with other, and the configuration has h" in error
 
 
+@pytest.mark.parametrize(
+    ("options", "finder"),
+    [((), "nobody (--answer-grader)"), (("--answer-grader", "choice"), "choice")],
+    ids=["nobody", "named"],
+)
+async def test_texts_are_fitted_and_whoever_finds_their_answers_is_kept(
+    folder: Path, options: tuple[str, ...], finder: str
+) -> None:
+    code, said, error = await tuned(folder, "--features", "tokens,text", "--quality", "0.98", *options)
+
+    assert (code, error) == (0, "")
+    assert f"text features: final answers found by {finder}" in said
+    assert "no gate: the scorer judges whole drafts, so streams are held" in said
+    scorer = json.loads((folder / "trust.json").read_text())["fit"]["scorer"]
+    assert scorer.get("answer_by") == (options[1] if options else None)
+    assert {"mean-logprob", "text-length"} < set(scorer["names"])
+
+
+async def test_answers_are_found_by_the_grader_that_told_which_are_right(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    (folder / "recorded.jsonl").write_text(
+        "".join(json.dumps({**line, "graded_by": "agreement:numeric"}) + "\n" for line in lines)
+    )
+
+    await tuned(folder, "--features", "text", "--quality", "0.98")
+
+    assert json.loads((folder / "trust.json").read_text())["fit"]["scorer"]["answer_by"] == "numeric"
+
+
+async def test_a_score_of_bare_prompts_is_fitted(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["prompt"] = line.pop("request")["messages"][0]["content"]
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    code, said, error = await tuned(folder, "--skip", "--quality", "0.98")
+
+    assert (code, error) == (0, "")
+    assert f"skipping: on {len(lines)} prompts that it had not seen" in said
+
+
+@pytest.mark.parametrize(
+    ("opinion", "mistake"),
+    [
+        (None, "question '1-0' has no P(True) of the draft: record it with --p-true"),
+        ({"model": "other", "value": 0.5},
+         "the opinion 'p-true' was recorded with other, and the configuration has scripted"),
+    ],
+    ids=["nobody", "another model"],
+)  # fmt: skip
+async def test_p_true_of_nobody_or_of_another_model_is_refused(
+    folder: Path, opinion: dict[str, object] | None, mistake: str
+) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for line in lines if opinion else ():
+        line["outputs"]["small"]["opinions"] = {"p-true": opinion}
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "pair.yaml").write_text(CONFIG.replace("auto: {", "auto: {opinions: {p-true: {}}, "))
+
+    code, _, error = await tuned(folder, "--features", "p-true,margin", "--quality", "0.98")
+
+    assert code == 2
+    assert mistake in error
+
+
 async def test_an_artefact_without_a_promise_is_refused_for_mode_certified(folder: Path) -> None:
     assert (await tuned(folder, "--quality", "0.98"))[0] == 0
 
@@ -196,7 +261,7 @@ async def test_kinds_that_words_tell_are_told_by_the_plan(folder: Path) -> None:
         (("--quality", "1.5"), 1, "no threshold reaches quality 1.5"),
         (("--quality", "0.9", "--cost", "0.5"), 2, "give one of --quality, --escalated, --cost and --threshold"),
         (("--scorer", "vibes"), 2, "there is no 'vibes' (there are: fitted, mean-logprob"),
-        (("--features", "mean-logprob,vibes"), 2, "there is no vibes (there are: mean-logprob"),
+        (("--features", "mean-logprob,vibes"), 2, "there is no vibes (there are: tokens, text, mean-logprob"),
         (("--gate-sizes", "a,b"), 2, "numbers with commas between them are wanted"),
         (("--gate-sizes", "0"), 2, "a gate has one token at least"),
         (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
@@ -207,6 +272,8 @@ async def test_kinds_that_words_tell_are_told_by_the_plan(folder: Path) -> None:
         (("--embeddings", "small"), 2, "give --skip too"),
         (("--embeddings", "nobody", "--skip"), 2, "there is no tier 'nobody'"),
         (("--embeddings", "small", "--skip"), 1, "--embeddings: tier 'small': "),
+        (("--features", "text", "--answer-grader", "vibes"), 2, "there is no grader 'vibes'"),
+        (("--features", "p-true"), 2, "say who answers p-true, in the cascade's opinions"),
         (("--features", "agreement"), 2, "name its tier in the cascade's opinions.agreement"),
         (("--epsilon", "0.0001"), 0, ""),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.recordings import recorded
+from fakes.recordings import TOKENS, recorded
 from fakes.trusting import certificate, fit, trust
 
 from router.clusters import Centroids
@@ -192,7 +192,7 @@ def test_an_artefact_may_read_texts_and_agreement() -> None:
     judged = judging_candidate(questions, HELPED, trust(fit={**fit(), "scorer": reading}))
 
     assert judged.asks_helper
-    assert judged.confidence == pytest.approx(1 / (1 + math.exp(math.log(2) - 0.5)))
+    assert judged.confidence == pytest.approx(1 / (1 + math.exp(math.log1p(len("ab " * TOKENS)) - 0.5)))
 
 
 def test_an_artefact_that_skips_is_compared_before_generation_too() -> None:

@@ -11,9 +11,9 @@ from fakes.trusting import CHECKS
 
 from router.fitted import Logistic
 from router.graders import grader_of
-from router.lab.examples import Example, Helper, examples_of
+from router.lab.examples import Confirming, Example, Helper, examples_of
 from router.lab.foresight import Embedding
-from router.lab.outcomes import BadRecord, Output, Recorded
+from router.lab.outcomes import BadRecord, Opinion, Output, Recorded
 from router.lab.targets import Target, effect_of
 from router.lab.tuning import CannotTune, Of, Promise, Tuned, Wanted, measured, split, tune
 from router.policy import Policy
@@ -125,7 +125,7 @@ def test_a_helpers_agreement_is_a_feature_and_the_artefact_says_whose_it_was(tmp
         **answered[0].outputs, "helper": Output(model="h", text="")}})  # fmt: skip
     helper = Helper("helper", grader_of("exact"))
 
-    found = examples_of([*answered, silent], ("small", "large"), POLICY, EXACT, helper)
+    found = examples_of([*answered, silent], ("small", "large"), POLICY, EXACT, [helper])
     wanted = replace(WANTED, features=("min-probability", "agreement"), promise=None, target=Target("escalated", 0.3))
     tuned = tune(found, of, wanted, tmp_path / "s.json")
 
@@ -154,9 +154,24 @@ def test_a_helper_costs_what_it_costs_whatever_it_says() -> None:
     (one,) = recorded(1)
     helped = one.model_copy(update={"outputs": {**one.outputs, "helper": Output(model="h", text="", cost=5.0)}})
 
-    (example,) = examples_of([helped], ("small", "large"), POLICY, EXACT, Helper("helper", EXACT))
+    (example,) = examples_of([helped], ("small", "large"), POLICY, EXACT, [Helper("helper", EXACT)])
 
     assert (example.draft_cost, example.evidence) == (6.0, None)
+
+
+def test_p_true_is_an_opinion_that_costs_and_may_tell_nothing() -> None:
+    told, silent = recorded(2)
+    asked = [
+        one.model_copy(update={"outputs": {**one.outputs, "small": one.outputs["small"].model_copy(update={
+            "opinions": {"p-true": Opinion(model="s", value=value, cost=0.5)}})}})
+        for one, value in ((told, 0.7), (silent, None))
+    ]  # fmt: skip
+
+    first, second = examples_of(asked, ("small", "large"), POLICY, EXACT, [Confirming()])
+
+    assert first.evidence is not None
+    assert (first.evidence.opinions, first.draft_cost) == ({"p-true": 0.7}, 1.5)
+    assert (second.evidence, second.draft_cost) == (None, 1.5)
 
 
 def test_a_score_of_prompts_that_cannot_be_fitted_uses_up_no_split(questions: list[Example], tmp_path: Path) -> None:
@@ -222,6 +237,15 @@ def test_embeddings_that_are_not_alike_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(CannotTune, match="have to be alike"):
         tune(tricky(600), OF, SKIPPING, tmp_path / "s.json", odd)
+
+
+def test_a_bare_prompt_is_asked_as_one_message_of_a_user() -> None:
+    (one,) = recorded(1)
+    bare = one.model_copy(update={"request": None, "prompt": "question 0"})
+    neither = one.model_copy(update={"request": None, "prompt": None})
+
+    assert examples([bare]) == examples([one])
+    assert (examples([bare])[0].asked, examples([neither])[0].asked) == ("question 0", "")
 
 
 def test_infeasible_is_said_and_keeps_mode_threshold(questions: list[Example], tmp_path: Path) -> None:
