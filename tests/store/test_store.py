@@ -251,7 +251,7 @@ async def test_many_may_make_the_tables_at_once(tmp_path: Path) -> None:
 
     for database in databases:
         await database.close()
-    assert rows(tmp_path, "SELECT * FROM places") == [("audits", 0)]
+    assert rows(tmp_path, "SELECT * FROM places") == [("audits", 0), ("keys", 0)]
 
 
 async def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) -> None:
