@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from models.errors import ModelError
+from server.access.opening import guarded
 from server.auditing import auditing
 from server.building import Served, auditor_of, build, new_session
 from server.cascades import Overseen
@@ -70,8 +71,13 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The connections to the servers live as long as the application."""
     settings: Settings = app.state.settings
-    async with new_session() as session, opened(settings.store, app.state.state, app.state.metrics.registry) as keeping:
+    async with (
+        new_session() as session,
+        opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
+        guarded(settings, app.state.state) as access,
+    ):
         app.state.keeping = keeping
+        app.state.access, app.state.guard = access, access.guard
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())

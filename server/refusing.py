@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from models.errors import ModelError
+from server.access.refusal import NotAllowed
 from server.arriving import request_id_of
 from server.endpoints import DOORS
 from server.errors import INTERNAL, Problem, RequestError, openai_error, problem_of, status_problem
@@ -20,6 +21,9 @@ log = structlog.get_logger()
 
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """A client's own mistake."""
+    if isinstance(error, NotAllowed):
+        metrics: Metrics = request.app.state.metrics
+        metrics.turned_away(error.reason)
     return problem_reply(request, error.problem if isinstance(error, RequestError) else INTERNAL)
 
 

@@ -18,6 +18,12 @@ from server.settings.store import StoreSettings
 from server.settings.tier import TierSettings
 from server.store.home import home_of, state_folder
 
+ASKERS = {
+    None: "without keys, to this machine only",
+    "none": "WITHOUT KEYS: whoever reaches it may ask (auth: none)",
+    "keys": "to those who have a key",
+}
+
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
     """Print the plan and return 0, or the mistakes and 2."""
@@ -37,8 +43,7 @@ def run_check(config: Path, environment: Mapping[str, str]) -> int:
 def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> Iterator[str]:
     """The configuration in sentences; `state` is where a store goes that the configuration names no place for."""
     server = settings.server
-    keys = "without keys" if server.auth == "none" else "without keys, to this machine only"
-    yield f"gateway at http://{server.host}:{server.port}, {keys}"
+    yield f"gateway at http://{server.host}:{server.port}, {ASKERS[server.auth]}"
     by_tier = {engine.tier: engine for engine in engines}
     for name, tier in settings.tiers.items():
         yield f"tier {name}: {tier.model}, {price(tier)}; {'; '.join(servers(tier, by_tier.get(name)))}"

@@ -31,7 +31,8 @@ class Settings(Section):
             raise ValueError(f"cascades.{name}: there is a tier {name!r} too, clients could not tell them apart")
         for names in (self.tiers, self.cascades):
             refuse_alike(list(names))
-        refuse_shared_ports(self.tiers, self.server.port)
+        refuse_shared_ports(self.tiers, self.server)
+        refuse_unkept_keys(self.server, self.store)
         refuse_missing_drafters(
             {name: tier.engine.speculation if tier.engine else None for name, tier in self.tiers.items()}
         )
@@ -88,9 +89,15 @@ def refuse_alike(names: Sequence[str]) -> None:
             raise ValueError(f"{name!r} and {other!r} are one name in environment variables: rename one")
 
 
-def refuse_shared_ports(tiers: Mapping[str, TierSettings], gateway_port: int) -> None:
+def refuse_unkept_keys(server: ServerSettings, store: StoreSettings) -> None:
+    """Raise ValueError where keys are asked for, and there is no place for them."""
+    if server.auth == "keys" and store.url == "none":
+        raise ValueError("store.url: 'none' has no place for keys, which `server.auth: keys` asks for")
+
+
+def refuse_shared_ports(tiers: Mapping[str, TierSettings], server: ServerSettings) -> None:
     """Raise ValueError where two engines, or an engine and the gateway, would listen on one port."""
-    seen = {gateway_port: "the gateway"}
+    seen = {server.port: "the gateway"}
     for name, tier in tiers.items():
         if tier.engine is not None and tier.engine.port is not None:
             other = seen.setdefault(tier.engine.port, f"the engine of tier {name!r}")

@@ -23,7 +23,8 @@ class ServerSettings(Section):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    auth: Literal["none"] | None = None
+    auth: Literal["none", "keys"] | None = None
+    keys_offline_s: Seconds = 3600.0
     max_body_bytes: Annotated[int, Field(gt=0)] = 20 * 2**20
     body_s: Seconds = 60.0
     deadline_s: Seconds = 900.0
@@ -33,6 +34,7 @@ class ServerSettings(Section):
     def _is_private_or_says_so(self) -> Self:
         if self.auth is None and not is_loopback(self.host):
             raise ValueError(
-                f"anyone who reaches {self.host!r} could call the gateway: use a loopback host, or say `auth: none`"
+                f"anyone who reaches {self.host!r} could call the gateway: use a loopback host, ask for keys"
+                " (`auth: keys`), or say `auth: none`"
             )
         return self

@@ -1,0 +1,61 @@
+"""What tells who may ask, open for as long as the gateway runs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from server.access.guard import Everybody, Guard, Keyholders, ThisMachine
+from server.access.keyring import Keyring, kept_up
+from server.settings.reading import SettingsError
+from server.settings.schema import Settings
+from server.store.database import Database
+from server.store.home import Home, home_of
+from server.store.keys import KeyTable
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where keys are kept, and what the gateway knows of them."""
+
+    table: KeyTable
+    keyring: Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask, and who may administer; the keys, where there are any."""
+
+    guard: Guard
+    operators: Guard
+    keys: Keys | None = None
+
+
+@asynccontextmanager
+async def guarded(settings: Settings, state: Path | None) -> AsyncIterator[Access]:
+    """What the settings want. Raises SettingsError where there is no place for keys."""
+    if settings.server.auth != "keys":
+        if settings.server.auth == "none":
+            log.warning("WITHOUT KEYS: whoever reaches this gateway may ask (auth: none)", host=settings.server.host)
+        yield Access(Everybody() if settings.server.auth == "none" else ThisMachine(), ThisMachine())
+        return
+    database = Database(home_of_keys(settings, state).url)
+    try:
+        table = KeyTable(database)
+        async with kept_up(Keyring(table, offline_s=settings.server.keys_offline_s)) as keyring:
+            guard = Keyholders(keyring)
+            yield Access(guard, guard, Keys(table, keyring))
+    finally:
+        await database.close()
+
+
+def home_of_keys(settings: Settings, state: Path | None) -> Home:
+    """The store that the keys are in. Raises SettingsError."""
+    home = home_of(settings.store, state)
+    if home is None:
+        raise SettingsError(["store.folder: there is no place for keys: name a folder"])
+    return home
