@@ -8,25 +8,22 @@ from pathlib import Path
 from random import Random
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
-from models.errors import ModelError
 from server.access.opening import guarded
+from server.admin.app import add_admin_routes
+from server.admin.listening import operators_served
 from server.auditing import auditing
 from server.building import Served, auditor_of, build, new_session
 from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
-from server.errors import RequestError
 from server.listing import get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
 from server.readiness import Readiness
-from server.recall import Unavailable
-from server.refusing import failed, nobody_there, not_answered, not_available, not_routed, refused
+from server.refusing import refusing
 from server.settings.schema import Settings
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
@@ -58,12 +55,9 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.add_api_route("/health", health, methods=["GET", "HEAD"])
     app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", metrics, methods=["GET"])
-    app.add_exception_handler(RequestError, refused)
-    app.add_exception_handler(ModelError, not_answered)
-    app.add_exception_handler(Unavailable, not_available)
-    app.add_exception_handler(ClientDisconnect, nobody_there)
-    app.add_exception_handler(HTTPException, not_routed)
-    app.add_exception_handler(Exception, failed)
+    if settings.server.admin.on_main:
+        add_admin_routes(app)
+    refusing(app)
     return app
 
 
@@ -85,7 +79,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         overseen = app.state.overseen = oversee(app, served)
         auditors = [one.auditor for one in overseen.values()]
         at_once = {name: cascade.audits.at_once for name, cascade in settings.cascades.items()}
-        async with watched(served.pools), auditing(auditors, at_once):
+        async with watched(served.pools), auditing(auditors, at_once), operators_served(app):
             yield
 
 

@@ -7,8 +7,7 @@ import uuid
 from fastapi import Request
 
 from server.access.caller import Caller
-from server.access.guard import Guard
-from server.access.refusal import forbidden
+from server.access.guard import Guard, refuse_others
 from server.errors import RequestError
 from server.settings.server import ServerSettings
 
@@ -33,10 +32,7 @@ async def caller_of(request: Request) -> Caller:
 
 async def operator_of(request: Request) -> Caller:
     """The same, for what is for operators alone."""
-    caller = await caller_of(request)
-    if not caller.is_admin:
-        raise forbidden("admin", "this is for operators: it takes an admin key", code="admin_key_required")
-    return caller
+    return refuse_others(await caller_of(request))
 
 
 async def read_body(request: Request, server: ServerSettings, *, most: int | None = None) -> bytes:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import structlog
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from models.errors import ModelError
 from server.access.refusal import NotAllowed
@@ -17,6 +18,16 @@ from server.metrics import Metrics
 from server.recall import Unavailable
 
 log = structlog.get_logger()
+
+
+def refusing(app: FastAPI) -> None:
+    """Have all that is raised on a request's way worded here."""
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(ModelError, not_answered)
+    app.add_exception_handler(Unavailable, not_available)
+    app.add_exception_handler(ClientDisconnect, nobody_there)
+    app.add_exception_handler(HTTPException, not_routed)
+    app.add_exception_handler(Exception, failed)
 
 
 async def refused(request: Request, error: Exception) -> JSONResponse:

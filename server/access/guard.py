@@ -102,6 +102,13 @@ class Keyholders:
         return caller
 
 
+def refuse_others(caller: Caller) -> Caller:
+    """An operator. Raises NotAllowed for anybody else."""
+    if not caller.is_admin:
+        raise forbidden("admin", "this is for operators: it takes an admin key", code="admin_key_required")
+    return caller
+
+
 def host_in(headers: Headers) -> str:
     """The name in the Host header, as it stands there: Starlette's URL has the server's own where it is an odd one."""
     host = headers.get("host", "")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from starlette.datastructures import Headers
 
-from server.access.guard import Everybody, Guard, Keyholders, ThisMachine
+from server.access.caller import Caller
+from server.access.guard import Everybody, Guard, Keyholders, ThisMachine, refuse_others
 from server.access.keyring import Keyring, kept_up
 from server.settings.reading import SettingsError
 from server.settings.schema import Settings
@@ -33,6 +35,10 @@ class Access:
     guard: Guard
     operators: Guard
     keys: Keys | None = None
+
+    async def operator(self, headers: Headers) -> Caller:
+        """Which operator sent a request with these headers. Raises NotAllowed."""
+        return refuse_others(await self.operators.caller(headers))
 
 
 @asynccontextmanager

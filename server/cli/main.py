@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from server.cli.console import WRONG_USE, complain
+from server.cli.key_commands import keys
 
 app = typer.Typer(
     name="smallfirst",
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 demo = typer.Typer(help="The demo pair: train it, grade it.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
+app.add_typer(keys, name="keys")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file, see docs/configuration.md.")]
 

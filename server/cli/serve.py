@@ -7,6 +7,7 @@ import uvicorn
 
 from server.app import create_app
 from server.cli.console import WRONG_USE, complain
+from server.cli.guarding import refuse_unguarded
 from server.logs import set_up_logs
 from server.settings.reading import SettingsError, read_settings
 from server.store.home import home_of, refuse_unwritable, state_folder
@@ -20,6 +21,7 @@ def run_serve(config: Path, environment: Mapping[str, str]) -> int:
             if not tier.urls:
                 raise SettingsError([f"tiers.{name}: has no urls: `smallfirst up` starts its engine, `serve` does not"])
         refuse_unwritable(home_of(settings.store, state_folder(environment)))
+        refuse_unguarded(settings, state_folder(environment))
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE

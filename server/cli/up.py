@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from models.launcher.supervisor import STOP_S, CannotStart, Supervisor, answers,
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit
+from server.cli.guarding import is_taken, refuse_unguarded
 from server.logs import set_up_logs
 from server.settings.reading import PREFIX, SettingsError, read_settings
 from server.settings.schema import Settings, shouted
@@ -33,6 +33,7 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
         refuse_unfit(engines)
         refuse_taken_ports(settings)
         refuse_unwritable(home_of(settings.store, state_folder(environment)))
+        refuse_unguarded(settings, state_folder(environment))
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -61,15 +62,6 @@ def refuse_taken_ports(settings: Settings) -> None:
     ]
     if taken:
         raise SettingsError(taken)
-
-
-def is_taken(host: str, port: int) -> bool:
-    """Whether the port cannot be had."""
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError:
-        return True
-    return False
 
 
 def programs_of(

@@ -98,6 +98,10 @@ def refuse_unkept_keys(server: ServerSettings, store: StoreSettings) -> None:
 def refuse_shared_ports(tiers: Mapping[str, TierSettings], server: ServerSettings) -> None:
     """Raise ValueError where two engines, or an engine and the gateway, would listen on one port."""
     seen = {server.port: "the gateway"}
+    if server.admin_port:
+        if server.admin_port == server.port:
+            raise ValueError("server.admin.port: the gateway itself has it")
+        seen[server.admin_port] = "the gateway's admin listener"
     for name, tier in tiers.items():
         if tier.engine is not None and tier.engine.port is not None:
             other = seen.setdefault(tier.engine.port, f"the engine of tier {name!r}")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from server.settings.access import AdminSettings
 from server.settings.section import Seconds, Section
 
 
@@ -25,6 +26,7 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     auth: Literal["none", "keys"] | None = None
     keys_offline_s: Seconds = 3600.0
+    admin: AdminSettings = AdminSettings()
     max_body_bytes: Annotated[int, Field(gt=0)] = 20 * 2**20
     body_s: Seconds = 60.0
     deadline_s: Seconds = 900.0
@@ -38,3 +40,16 @@ class ServerSettings(Section):
                 " (`auth: keys`), or say `auth: none`"
             )
         return self
+
+    @model_validator(mode="after")
+    def _is_administered_by_operators(self) -> Self:
+        if self.auth != "keys" and self.admin.on_main and not is_loopback(self.host):
+            raise ValueError("admin.on_main: without keys anyone could administer the gateway: say `auth: keys`")
+        if self.auth != "keys" and not is_loopback(self.admin.host):
+            raise ValueError("admin.host: without keys anyone could administer the gateway: say `auth: keys`")
+        return self
+
+    @property
+    def admin_port(self) -> int | None:
+        """The port of the listener for operators: a gateway without keys has one if it is asked for."""
+        return self.admin.port if self.auth == "keys" or "admin" in self.model_fields_set else None

@@ -15,7 +15,7 @@ from fakes.stores import count, until
 from server.access.key import new_id, new_secret, written
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "is it?"}]}
-KEYS = {"auth": "keys"}
+KEYS = {"auth": "keys", "admin": {"port": 0}}
 
 
 async def keyed(gateway, folder: Path, **more):

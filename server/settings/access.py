@@ -1,0 +1,49 @@
+"""Where operators ask, and what a caller may be allowed."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from router.events import Mode
+from server.access.caller import Allowance
+from server.settings.section import Section
+
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Cost = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class AllowanceSettings(Section):
+    """What a caller may do; what is not said is without limit."""
+
+    models: Annotated[list[ModelName], Field(min_length=1, max_length=1000)] | None = None
+    modes: Annotated[list[Mode], Field(min_length=1)] | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    streams_at_once: Count | None = None
+    cost_per_day: Cost | None = None
+    cost_per_month: Cost | None = None
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+
+    @property
+    def allowance(self) -> Allowance:
+        """The same, as the gateway goes by it."""
+        return Allowance(
+            None if self.models is None else frozenset(self.models),
+            None if self.modes is None else frozenset(self.modes),
+            self.requests_per_minute,
+            self.tokens_per_minute,
+            self.streams_at_once,
+            self.cost_per_day,
+            self.cost_per_month,
+            self.priority,
+        )
+
+
+class AdminSettings(Section):
+    """Where operators ask."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] | None = 8081
+    on_main: bool = False
+    open_metrics: bool = True
