@@ -20,7 +20,7 @@ OF_ONE_TENANT = ("priority", "request_id", "session_id")
 PROCESSING = ("mm_processor_kwargs", "media_io_kwargs")
 TEMPLATES = ("chat_template", "tokenize")
 MEDIA = ("image_url", "audio_url", "video_url")
-FETCHED = ("http", "https", "data")
+FETCHED = ("http://", "https://", "data:")
 
 
 def permitted(asked: Asked, caller: Caller, served: Served) -> Asked:
@@ -104,7 +104,7 @@ def refuse_files(parts: Sequence[Json]) -> None:
     media = ((kind, part.get(kind)) for part in parts if isinstance(part, dict) for kind in MEDIA)
     for kind, medium in media:
         url = url_in(medium)
-        if url is not None and url.partition(":")[0].lower() not in FETCHED:
+        if url is not None and not url.lower().startswith(FETCHED):
             raise RequestError(f"messages: {kind} should be http://, https:// or data:", param="messages")
 
 
