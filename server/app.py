@@ -1,13 +1,14 @@
 """The gateway's HTTP application: its routes, and what lives as long as it. Knows nothing of how a draft is judged."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from server.access.opening import guarded
 from server.admin.app import add_admin_routes
@@ -38,6 +39,8 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.state = state
     app.state.metrics = Metrics()
+    if settings.server.cors:
+        let_pages_in(app, settings.server.cors)
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
@@ -59,6 +62,13 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
         add_admin_routes(app)
     refusing(app)
     return app
+
+
+def let_pages_in(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let web pages of these origins ask, with a key in a header: no cookies are looked at."""
+    app.add_middleware(
+        CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"]
+    )
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.admin.app import create_admin_app
+from server.listener import listener_of
 from server.settings.schema import Settings
 
 START_S = 10.0
@@ -47,10 +48,8 @@ async def operators_served(app: FastAPI) -> AsyncIterator[None]:
         return
     with listening_at(settings.server.admin.host, settings.server.admin_port) as listener:
         app.state.admin_address = listener.getsockname()[:2]
-        wanted = uvicorn.Config(
-            create_admin_app(app.state), lifespan="off", log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=END_S,
-        )  # fmt: skip
+        admin = settings.server.admin
+        wanted = listener_of(create_admin_app(app.state), settings.server, host=admin.host, port=0, grace_s=END_S)
         server = SideServer(wanted)
         serving = asyncio.create_task(server.serve([listener]))
         try:

@@ -43,9 +43,10 @@ def run_check(config: Path, environment: Mapping[str, str]) -> int:
 def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> Iterator[str]:
     """The configuration in sentences; `state` is where a store goes that the configuration names no place for."""
     server = settings.server
-    yield f"gateway at http://{server.host}:{server.port}, {ASKERS[server.auth]}"
+    scheme = "http" if server.tls is None else "https"
+    yield f"gateway at {scheme}://{server.host}:{server.port}, {ASKERS[server.auth]}"
     if server.admin_port is not None:
-        yield f"operators at http://{server.admin.host}:{server.admin_port}"
+        yield f"operators at {scheme}://{server.admin.host}:{server.admin_port}"
     by_tier = {engine.tier: engine for engine in engines}
     for name, tier in settings.tiers.items():
         yield f"tier {name}: {tier.model}, {price(tier)}; {'; '.join(servers(tier, by_tier.get(name)))}"

@@ -49,6 +49,8 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
 
 def refuse_taken_ports(settings: Settings) -> None:
     """Raise SettingsError where somebody else listens already: its answers would look like ours."""
+    if settings.server.tls is not None:
+        raise SettingsError(["server.tls: `smallfirst up` watches a gateway without TLS: use `serve`, or a proxy"])
     if settings.server.port == 0:
         raise SettingsError(["server.port: `smallfirst up` needs a port of its own choice: not 0"])
     wanted = {"server.port": (settings.server.host, settings.server.port)}

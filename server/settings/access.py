@@ -1,8 +1,10 @@
-"""Where operators ask, and what a caller may be allowed."""
+"""Where operators ask, the gateway's certificate, and what a caller may be allowed."""
 
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
 
 from router.events import Mode
 from server.access.caller import Allowance
@@ -40,6 +42,28 @@ class AllowanceSettings(Section):
         )
 
 
+def web_origin(value: str) -> str:
+    """An origin as browsers write it. Raises ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != value:
+        raise ValueError("should be a whole origin, as in https://app.example: no path, and no '*'")
+    return value
+
+
+def file_beside(value: object, info: ValidationInfo) -> object:
+    """A file whose path is not whole is looked for beside the configuration. Raises ValueError."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError("should be the path of a file")
+    file: Path = (info.context or Path()) / value
+    if not file.is_file():
+        raise ValueError(f"there is no file {str(file)!r}")
+    return file
+
+
+Origin = Annotated[str, AfterValidator(web_origin)]
+File = Annotated[Path, BeforeValidator(file_beside)]
+
+
 class AdminSettings(Section):
     """Where operators ask."""
 
@@ -47,3 +71,10 @@ class AdminSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] | None = 8081
     on_main: bool = False
     open_metrics: bool = True
+
+
+class TlsSettings(Section):
+    """The gateway's certificate, for both of its listeners."""
+
+    certificate: File
+    key: File

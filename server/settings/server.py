@@ -1,11 +1,12 @@
 """The gateway's own part of the configuration: where it listens, to whom, and what it bears."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from server.settings.access import AdminSettings
+from server.settings.access import AdminSettings, Origin, TlsSettings
 from server.settings.section import Seconds, Section
 
 
@@ -27,6 +28,11 @@ class ServerSettings(Section):
     auth: Literal["none", "keys"] | None = None
     keys_offline_s: Seconds = 3600.0
     admin: AdminSettings = AdminSettings()
+    tls: TlsSettings | None = None
+    cors: Sequence[Origin] = ()
+    max_header_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 64 * 2**10
+    headers_s: Seconds = 10.0
+    send_s: Seconds = 30.0
     max_body_bytes: Annotated[int, Field(gt=0)] = 20 * 2**20
     body_s: Seconds = 60.0
     deadline_s: Seconds = 900.0
