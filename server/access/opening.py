@@ -5,17 +5,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import structlog
 from starlette.datastructures import Headers
 
 from server.access.caller import Caller
-from server.access.guard import Everybody, Guard, Keyholders, ThisMachine, refuse_others
+from server.access.guard import Everybody, Guard, Keyholders, ThisMachine, Tokens, refuse_others
 from server.access.keyring import Keyring, kept_up
+from server.settings.access import OidcSettings
 from server.settings.reading import SettingsError
 from server.settings.schema import Settings
 from server.store.database import Database
 from server.store.home import Home, home_of
 from server.store.keys import KeyTable
+
+FETCH_S = 5.0
 
 log = structlog.get_logger()
 
@@ -52,11 +56,30 @@ async def guarded(settings: Settings, state: Path | None) -> AsyncIterator[Acces
     database = Database(home_of_keys(settings, state).url)
     try:
         table = KeyTable(database)
-        async with kept_up(Keyring(table, offline_s=settings.server.keys_offline_s)) as keyring:
-            guard = Keyholders(keyring)
+        async with (
+            kept_up(Keyring(table, offline_s=settings.server.keys_offline_s)) as keyring,
+            tokens_of(settings.server.oidc) as tokens,
+        ):
+            guard = Keyholders(keyring, tokens)
             yield Access(guard, guard, Keys(table, keyring))
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def tokens_of(oidc: OidcSettings | None) -> AsyncIterator[Tokens | None]:
+    """Who tells whose token it is; nobody where none are taken."""
+    if oidc is None:
+        yield None
+        return
+    from server.access.provider import Provider  # cryptography costs a tenth of a second
+    from server.access.tokens import ProvidersTokens
+
+    limits = aiohttp.ClientTimeout(total=FETCH_S)
+    async with aiohttp.ClientSession(timeout=limits, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        provider = Provider(oidc.issuer, oidc.jwks_url, session)
+        async with provider.kept_up():
+            yield ProvidersTokens(provider, oidc)
 
 
 def home_of_keys(settings: Settings, state: Path | None) -> Home:

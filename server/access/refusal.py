@@ -6,7 +6,8 @@ from typing import Literal
 from server.errors import RequestError
 
 Reason = Literal[
-    "no-key", "bad-key", "unknown-key", "expired", "several-keys", "unreadable", "host", "model", "mode", "admin",
+    "no-key", "bad-key", "unknown-key", "expired", "several-keys", "bad-token", "no-allowance", "unreadable", "host",
+    "model", "mode", "admin",
 ]  # fmt: skip
 
 INVALID = "invalid_api_key"

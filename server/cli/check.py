@@ -44,7 +44,8 @@ def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> I
     """The configuration in sentences; `state` is where a store goes that the configuration names no place for."""
     server = settings.server
     scheme = "http" if server.tls is None else "https"
-    yield f"gateway at {scheme}://{server.host}:{server.port}, {ASKERS[server.auth]}"
+    tokens = "" if server.oidc is None else f", or a token of {server.oidc.issuer}"
+    yield f"gateway at {scheme}://{server.host}:{server.port}, {ASKERS[server.auth]}{tokens}"
     if server.admin_port is not None:
         yield f"operators at {scheme}://{server.admin.host}:{server.admin_port}"
     by_tier = {engine.tier: engine for engine in engines}

@@ -1,6 +1,7 @@
 """Whether a gateway can be guarded as its configuration wants, before it starts."""
 
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 from server.access.opening import home_of_keys
@@ -12,6 +13,8 @@ def refuse_unguarded(settings: Settings, state: Path | None) -> None:
     """Raise SettingsError where keys have no place, or operators no listener."""
     if settings.server.auth == "keys":
         home_of_keys(settings, state)
+    if settings.server.oidc is not None and find_spec("jwt") is None:
+        raise SettingsError(["server.oidc: PyJWT is not installed: it comes with `pip install 'smallfirst[oidc]'`"])
     admin = settings.server.admin
     if settings.server.admin_port and is_taken(admin.host, settings.server.admin_port):
         raise SettingsError(

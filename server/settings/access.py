@@ -1,10 +1,11 @@
 """Where operators ask, the gateway's certificate, and what a caller may be allowed."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
 
 from router.events import Mode
 from server.access.caller import Allowance
@@ -13,6 +14,7 @@ from server.settings.section import Section
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Cost = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 class AllowanceSettings(Section):
@@ -42,11 +44,27 @@ class AllowanceSettings(Section):
         )
 
 
+class ClaimedAllowance(AllowanceSettings):
+    """And who it is for."""
+
+    task: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    is_admin: bool = False
+
+
 def web_origin(value: str) -> str:
     """An origin as browsers write it. Raises ValueError."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != value:
         raise ValueError("should be a whole origin, as in https://app.example: no path, and no '*'")
+    return value
+
+
+def https_url(value: str) -> str:
+    """An address that nobody on the way can answer for; plain http is for this machine. Raises ValueError."""
+    parts = urlsplit(value)
+    is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not parts.hostname or not (parts.scheme == "https" or is_local):
+        raise ValueError("should begin with https://")
     return value
 
 
@@ -61,6 +79,7 @@ def file_beside(value: object, info: ValidationInfo) -> object:
 
 
 Origin = Annotated[str, AfterValidator(web_origin)]
+HttpsUrl = Annotated[str, AfterValidator(https_url)]
 File = Annotated[Path, BeforeValidator(file_beside)]
 
 
@@ -78,3 +97,21 @@ class TlsSettings(Section):
 
     certificate: File
     key: File
+
+
+class OidcSettings(Section):
+    """Bearer tokens of an identity provider (OpenID Connect), beside keys."""
+
+    issuer: HttpsUrl
+    audience: Annotated[str, StringConstraints(min_length=1)]
+    jwks_url: HttpsUrl | None = None
+    algorithms: Annotated[Sequence[Algorithm], Field(min_length=1)] = ("RS256",)
+    leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
+    claim: Annotated[str, StringConstraints(min_length=1)] | None = None
+    allowances: Annotated[Mapping[str, ClaimedAllowance], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _knows_which(self) -> Self:
+        if self.claim is None and len(self.allowances) > 1:
+            raise ValueError("claim: is missing: which of the allowances is meant would not be known")
+        return self

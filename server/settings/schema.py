@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from server.settings.access import OidcSettings
 from server.settings.asking import prints_of, refuse_odd_opinions
 from server.settings.cascade import CascadeSettings
 from server.settings.section import Section
@@ -33,6 +34,7 @@ class Settings(Section):
             refuse_alike(list(names))
         refuse_shared_ports(self.tiers, self.server)
         refuse_unkept_keys(self.server, self.store)
+        refuse_unknown_models(self.server.oidc, [*self.cascades, *self.tiers])
         refuse_missing_drafters(
             {name: tier.engine.speculation if tier.engine else None for name, tier in self.tiers.items()}
         )
@@ -87,6 +89,14 @@ def refuse_alike(names: Sequence[str]) -> None:
         other = seen.setdefault(shouted(name), name)
         if other != name:
             raise ValueError(f"{name!r} and {other!r} are one name in environment variables: rename one")
+
+
+def refuse_unknown_models(oidc: OidcSettings | None, names: Sequence[str]) -> None:
+    """Raise ValueError where an allowance names what is neither a cascade nor a tier."""
+    for allowance, settings in oidc.allowances.items() if oidc else ():
+        for model in settings.models or ():
+            if model not in names:
+                raise ValueError(f"server.oidc.allowances.{allowance}.models: there is no cascade or tier {model!r}")
 
 
 def refuse_unkept_keys(server: ServerSettings, store: StoreSettings) -> None:

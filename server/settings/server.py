@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from server.settings.access import AdminSettings, Origin, TlsSettings
+from server.settings.access import AdminSettings, OidcSettings, Origin, TlsSettings
 from server.settings.section import Seconds, Section
 
 
@@ -27,6 +27,7 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     auth: Literal["none", "keys"] | None = None
     keys_offline_s: Seconds = 3600.0
+    oidc: OidcSettings | None = None
     admin: AdminSettings = AdminSettings()
     tls: TlsSettings | None = None
     cors: Sequence[Origin] = ()
@@ -45,6 +46,12 @@ class ServerSettings(Section):
                 f"anyone who reaches {self.host!r} could call the gateway: use a loopback host, ask for keys"
                 " (`auth: keys`), or say `auth: none`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _looks_at_tokens(self) -> Self:
+        if self.oidc is not None and self.auth != "keys":
+            raise ValueError("oidc: tokens are looked at where keys are: say `auth: keys`")
         return self
 
     @model_validator(mode="after")
