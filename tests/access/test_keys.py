@@ -13,6 +13,8 @@ from fakes.scripted import Script
 from fakes.stores import count, until
 
 from server.access.key import new_id, new_secret, written
+from server.cli.chat import run_chat
+from server.cli.explain import run_explain
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "is it?"}]}
 KEYS = {"auth": "keys", "admin": {"port": 0}}
@@ -269,3 +271,18 @@ async def test_an_id_that_another_caller_uses_too_hides_nothing(gateway, tmp_pat
     await until(lambda: count(tmp_path) == 2)
     found = [(await said(cascade.url, bearer(key), "/v1/decisions/the-same", None))[1] for key in (mine, others)]
     assert [one["key"] for one in found] == [mine[:11], others[:11]]
+
+
+async def test_the_commands_show_their_key(gateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = await issued(tmp_path)
+    cascade = await keyed(gateway, tmp_path)
+    _, answer, _ = await said(cascade.url, bearer(key))
+
+    with_key = await asyncio.to_thread(run_explain, answer["id"], url=cascade.url, store=None, api_key=key)
+    without = await asyncio.to_thread(run_explain, answer["id"], url=cascade.url, store=None)
+    talked = await asyncio.to_thread(run_chat, cascade.url, None, 5)
+
+    assert (with_key, without, talked) == (0, 1, 1)
+    told = capsys.readouterr()
+    assert "no API key was sent" in told.err
+    assert "no API key was sent" in told.out
