@@ -239,7 +239,8 @@ def heard(feedback: Feedback) -> Text:
 
 def audited(audit: Audit) -> Text:
     """How an audit came out."""
-    found = {True: "the draft was a loss", False: "the draft was no loss", None: f"{audit.grader} cannot tell"}
+    untold = "it failed" if audit.final_tokens is None else f"{audit.grader} cannot tell"
+    found = {True: "the draft was a loss", False: "the draft was no loss", None: untold}
     drawn = f"by {audit.grader}, drawn with probability {audit.propensity:g}, cost {audit.cost:.3g}"
     return Text(f"audit: {found[audit.loss]} ({drawn})")
 

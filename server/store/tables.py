@@ -69,7 +69,8 @@ AUDITS = Table(
     Column("artefact", GIVEN_ID),
     Column("draft_tokens", Integer),
     Column("final_tokens", Integer),
-    Column("exposure", Double),
+    *numbers("exposure", "unseen", "threshold"),
+    Column("cluster", WORD),
     Index("audits_by_place", "cascade", "place"),
     Index("audits_by_decision", "decision"),
 )
