@@ -75,13 +75,14 @@ async def health() -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """200 when every cascade's final tier answers, else 503; with each tier's state."""
+    """200 when every cascade's final tier answers and it is known who may ask, else 503; with each tier's state."""
     readiness: Readiness = request.app.state.readiness
     up = await readiness.tiers()
     guard: Guard = request.app.state.guard
     is_ready = readiness.can_answer(up) and guard.is_ready
     tiers = {name: "up" if is_up else "down" for name, is_up in up.items()}
-    return JSONResponse({"ready": is_ready, "tiers": tiers}, 200 if is_ready else 503)
+    keys = {} if guard.is_ready else {"keys": "unreadable"}
+    return JSONResponse({"ready": is_ready, "tiers": tiers, **keys}, 200 if is_ready else 503)
 
 
 async def metrics(request: Request) -> Response:

@@ -5,17 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.access.key import Key
 from server.store.asking import fields_of
-from server.store.database import Database, Refused
+from server.store.database import Database
 from server.store.tables import KEYS, PLACES
-from server.store.writing import once
 
 MOST_KEYS = 100_000  # that are not revoked: each gateway has all of them in memory
-TRIES = 3
 
 KEY: TypeAdapter[Key] = TypeAdapter(Key)
 
@@ -67,16 +65,16 @@ class KeyTable:
     async def add(self, make: Callable[[], Key]) -> Key:
         """Keep the key that is made; another one, where its id is taken. Raises TooManyKeys."""
         await self._database.prepare()
-        for _ in range(TRIES):
+        async with self._database.writing() as connection:
+            revision = await next_revision(connection)  # first: it holds up whoever else adds a key
+            counted = select(func.count()).select_from(KEYS).where(KEYS.c.revoked.is_(None))
+            if (await connection.execute(counted)).scalar_one() >= MOST_KEYS:
+                raise TooManyKeys(f"there are {MOST_KEYS} keys already: revoke some")
             key = make()
-            async with self._database.writing() as connection:
-                counted = select(func.count()).select_from(KEYS).where(KEYS.c.revoked.is_(None))
-                if (await connection.execute(counted)).scalar_one() >= MOST_KEYS:
-                    raise TooManyKeys(f"there are {MOST_KEYS} keys already: revoke some")
-                row = row_of(key, await next_revision(connection))
-                if (await connection.execute(once(connection, KEYS).values(row))).rowcount == 1:
-                    return key
-        raise Refused("no free id was found")
+            while await key_of(connection, key.id) is not None:
+                key = make()
+            await connection.execute(insert(KEYS).values(row_of(key, revision)))
+        return key
 
     async def change(self, identity: str, changed: Callable[[Key], Key]) -> Key:
         """Put another key in the place of the one of that id. Raises NoSuchKey; a revoked one stays so."""
@@ -101,7 +99,8 @@ class KeyTable:
         later = KEYS.c.last_used.is_(None) | (KEYS.c.last_used < bindparam("at"))
         told = update(KEYS).where(KEYS.c.id == bindparam("key"), later).values(last_used=bindparam("at"))
         async with self._database.writing() as connection:
-            await connection.execute(told, [{"key": key, "at": at} for key, at in when.items()])
+            # In one order, so that no two gateways wait for each other.
+            await connection.execute(told, [{"key": key, "at": when[key]} for key in sorted(when)])
 
 
 async def next_revision(connection: AsyncConnection) -> int:

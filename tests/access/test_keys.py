@@ -286,3 +286,15 @@ async def test_the_commands_show_their_key(gateway, tmp_path: Path, capsys: pyte
     told = capsys.readouterr()
     assert "no API key was sent" in told.err
     assert "no API key was sent" in told.out
+
+
+async def test_a_gateway_that_cannot_read_its_keys_says_so_and_lets_nobody_in(gateway, tmp_path: Path) -> None:
+    (tmp_path / "smallfirst.db").mkdir()
+    cascade = await keyed(gateway, tmp_path)
+
+    status, body, headers = await said(cascade.url, bearer(written(new_id(), new_secret())))
+    ready, told, _ = await said(cascade.url, {}, "/ready", None)
+
+    assert (status, body["error"]["code"], headers["retry-after"]) == (503, "keys_unreadable", "1")
+    assert (ready, told["ready"], told["keys"]) == (503, False, "unreadable")
+    assert (await said(cascade.url, bearer("sk-other")))[0] == 401
