@@ -17,6 +17,8 @@ from server.headers import id_headers
 from server.metrics import Metrics
 from server.recall import Unavailable
 
+LONGEST_FIELD = 64
+
 log = structlog.get_logger()
 
 
@@ -35,6 +37,7 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, NotAllowed):
         metrics: Metrics = request.app.state.metrics
         metrics.turned_away(error.reason)
+        log.info("turned away", request_id=request_id_of(request), reason=error.reason)
     return problem_reply(request, error.problem if isinstance(error, RequestError) else INTERNAL)
 
 
@@ -72,7 +75,7 @@ def problem_reply(request: Request, problem: Problem) -> JSONResponse:
     request_id = request_id_of(request)
     metrics: Metrics = request.app.state.metrics
     metrics.refused(problem.status)
-    field = (problem.param or "").partition(".")[0]  # deeper names are the client's own words
+    field = (problem.param or "").partition(".")[0][:LONGEST_FIELD]  # deeper names are the client's own words
     log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
     path = f"{request.url.path}/"
     error_body = next((door.error_body for door in DOORS if path.startswith(f"{door.path}/")), openai_error)

@@ -138,9 +138,12 @@ async def greet(supervisors: list[Supervisor], settings: Settings) -> None:
     url = gateway_url(settings)
     await answers(f"{url}/ready")
     model = next(iter([*settings.cascades, *settings.tiers]))
+    option = " --api-key KEY" if settings.server.auth == "keys" else ""
+    header = "    -H 'authorization: Bearer KEY' \\\n" if option else ""
     sys.stderr.write(
         f"\nready: {url}/v1, model {model!r}. Try, in another terminal:\n"
-        f"  smallfirst chat --url {url}\n"
+        f"  smallfirst chat --url {url}{option}\n"
         f"  curl -i {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
+        f"{header}"
         f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "What is 7 times 8?"}}]}}\'\n\n'
     )
