@@ -53,7 +53,8 @@ class Prefix:
 class Prompt:
     """The client's own fields, never changed. `alternatives` is how many likely tokens a scorer needs beside each
     sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had. What depends
-    on the `form`, a conversation or a text to complete, is in models/forms.py."""
+    on the `form`, a conversation or a text to complete, is in models/forms.py. `salt` keeps what an engine remembers of
+    it apart from what others sent; None where nobody else does."""
 
     fields: Mapping[str, Json]
     request_id: str
@@ -63,6 +64,7 @@ class Prompt:
     written: Written | None = None
     prefix: Prefix | None = None
     form: FormName = "chat"
+    salt: str | None = None
 
     @property
     def streams(self) -> bool:
@@ -192,6 +194,8 @@ class Prompt:
             body.pop("prediction", None)
             if self.identified and FORMS[self.form].has_ids(self.fields):
                 body["return_token_ids"] = True
+            if self.salt is not None:
+                body["cache_salt"] = salted(self.salt, self.fields.get("cache_salt"))
             if draft:
                 body["vllm_xargs"] = {DRAFT_KEY: list(draft)}
         if self.alternatives is not None:
@@ -209,6 +213,14 @@ class Prompt:
 
 # What reaches into an engine past its checks: the prompt as token ids, transfers between engines, drafts.
 NOT_FOR_CLIENTS = ("kv_transfer_params", "ec_transfer_params", "vllm_xargs")
+
+
+def salted(salt: str, own: Json) -> str:
+    """What vLLM's prefix cache is salted with: a client may divide what is its own further, and not reach what is
+    others'."""
+    if own is None:
+        return salt
+    return blake2b(f"{own}".encode(errors="replace"), key=salt.encode()[:64], digest_size=24).hexdigest()
 
 
 def gone_on(body: JsonObject, written: Written) -> JsonObject:

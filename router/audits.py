@@ -175,4 +175,4 @@ def can_be_audited(prompt: Prompt) -> bool:
 def to_audit(prompt: Prompt) -> Prompt:
     """The same question, to be answered in one piece, by its own id."""
     fields = {name: value for name, value in prompt.fields.items() if name not in ("stream", "stream_options")}
-    return Prompt(fields, f"{prompt.request_id}-audit", form=prompt.form)
+    return Prompt(fields, f"{prompt.request_id}-audit", form=prompt.form, salt=prompt.salt)

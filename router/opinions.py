@@ -82,7 +82,8 @@ class Agreement:
 
     async def ask(self, attempt: Attempt, observe: Observe) -> Sequence[float]:
         """The helper answers while the drafter does; all choices for one prompt are compared with its one answer."""
-        asking = Prompt(helper_request(attempt.prompt.fields), attempt.prompt.request_id, form=attempt.prompt.form)
+        asking = Prompt(helper_request(attempt.prompt.fields), attempt.prompt.request_id, form=attempt.prompt.form,
+                        salt=attempt.prompt.salt)  # fmt: skip
         helped = draft_of(await said(self.tier, asking, observe, about="opinion"))
         draft = await attempt.draft()
         each, rest = divmod(len(draft.choices), max(1, len(helped.choices)))
@@ -185,7 +186,7 @@ async def p_true(tier: Tier, prompt: Prompt, draft: Draft, observe: Observe, *, 
     bodies = [
         p_true_request(prompt.fields, text, choice=place, extras=tier.takes_choices) for place, text in enumerate(texts)
     ]
-    askings = [Prompt(body, prompt.request_id, form=prompt.form) for body in bodies]
+    askings = [Prompt(body, prompt.request_id, form=prompt.form, salt=prompt.salt) for body in bodies]
     return await all_of(answered(tier, asking, observe, about=about) for asking in askings)
 
 

@@ -1,7 +1,7 @@
 """The gateway's HTTP application: its routes, and what lives as long as it. Knows nothing of how a draft is judged."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.middleware.cors import CORSMiddleware
 
-from models.errors import ModelError
+from server.access.opening import guarded
+from server.admin.app import add_admin_routes
+from server.admin.listening import operators_served
 from server.auditing import auditing
 from server.building import Served, auditor_of, build, new_session
 from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
-from server.errors import RequestError
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
 from server.readiness import Readiness
-from server.recall import Unavailable
-from server.refusing import failed, nobody_there, not_answered, not_available, not_routed, refused
+from server.refusing import refusing
 from server.settings.schema import Settings
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
@@ -45,6 +44,8 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.state = state
     app.state.metrics = Metrics()
+    if settings.server.cors:
+        let_pages_in(app, settings.server.cors)
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"], summary="An answer, whole or streamed")
     for method in ("GET", "DELETE"):
@@ -65,13 +66,17 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
         app.add_api_route("/ready", ready, methods=[method])
     app.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
     app.add_api_route("/openapi.json", document, methods=["GET"])
-    app.add_exception_handler(RequestError, refused)
-    app.add_exception_handler(ModelError, not_answered)
-    app.add_exception_handler(Unavailable, not_available)
-    app.add_exception_handler(ClientDisconnect, nobody_there)
-    app.add_exception_handler(HTTPException, not_routed)
-    app.add_exception_handler(Exception, failed)
+    if settings.server.admin.on_main:
+        add_admin_routes(app)
+    refusing(app)
     return app
+
+
+def let_pages_in(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let web pages of these origins ask, with a key in a header: no cookies are looked at."""
+    app.add_middleware(
+        CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=["*"]
+    )
 
 
 @asynccontextmanager
@@ -82,9 +87,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tracing_of(settings, app.version) as tracing,
         new_session([] if tracing is None else [tracing.of_calls]) as session,
         opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
+        guarded(settings, app.state.state) as access,
     ):
         app.state.tracing = tracing
         app.state.keeping = keeping
+        app.state.access, app.state.guard = access, access.guard
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
@@ -93,7 +100,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         overseen = app.state.overseen = oversee(app, served)
         auditors = [one.auditor for one in overseen.values()]
         at_once = {name: cascade.audits.at_once for name, cascade in settings.cascades.items()}
-        async with watched(served.pools), auditing(auditors, at_once):
+        async with watched(served.pools), auditing(auditors, at_once), operators_served(app):
             yield
 
 

@@ -6,10 +6,10 @@ import uuid
 
 from fastapi import Request
 
-from server.access.caller import Caller, anyone
+from server.access.caller import Caller
+from server.access.guard import Guard, refuse_others
 from server.errors import RequestError
-from server.settings.schema import Settings
-from server.settings.server import ServerSettings, is_loopback
+from server.settings.server import ServerSettings
 
 MAX_LENGTH_DIGITS = 19
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -25,18 +25,14 @@ def request_id_of(request: Request) -> str:
 
 
 async def caller_of(request: Request) -> Caller:
-    """Who sent the request. Without keys, this machine alone may ask: a web page whose name was made to lead here may
-    not. Raises RequestError."""
-    settings: Settings = request.app.state.settings
-    if settings.server.auth is None and not is_loopback(host_of(request)):
-        raise RequestError("host: this gateway is for its own machine: ask it as 127.0.0.1 or localhost", status=403)
-    return anyone()
+    """Who sent the request. Raises RequestError where its sender may not ask."""
+    guard: Guard = request.app.state.guard
+    return await guard.caller(request.headers)
 
 
-def host_of(request: Request) -> str:
-    """The name in the Host header, as it stands there: Starlette's URL has the server's own where it is an odd one."""
-    host = request.headers.get("host", "")
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+async def operator_of(request: Request) -> Caller:
+    """The same, for what is for operators alone."""
+    return refuse_others(await caller_of(request))
 
 
 async def read_body(request: Request, server: ServerSettings, *, most: int | None = None) -> bytes:

@@ -25,6 +25,7 @@ from server.doors.messages_count import counted, read_count
 from server.doors.responses import RESPONSES
 from server.headers import id_headers
 from server.passing import Errand, Passage, read_passed, tier_of
+from server.permitting import passed_on, permitted, refuse_model
 from server.recall import heard, recalled
 from server.routing import found, routed
 from server.settings.schema import Settings
@@ -49,9 +50,10 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         caller = await caller_of(request)
         body = await read_body(request, settings.server)
         began_s = time.perf_counter()
+        served: Served = request.app.state.served
         arrival = Arrival(request_id_of(request), int(time.time()), request.headers)
-        asked = door.read(body, arrival)
-        cascade = routed(asked, request.app.state.served)
+        asked = permitted(door.read(body, arrival), caller, served)
+        cascade = routed(asked, served)
         ticket = ticket_of(request, cascade, asked)
         tracing: Tracing | None = request.app.state.tracing
         trace = None if tracing is None else tracing.request(door.path, asked.model, arrival)
@@ -78,8 +80,10 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
         caller = await caller_of(request)
         body = await read_body(request, server)
         asked, fields = read_passed(body)
+        refuse_model(caller, asked, served)
         tier = tier_of(found(asked, served), path)
         pool = served.pools[tier.name]
+        fields = passed_on(fields, caller, extras=pool.speaks_vllm)
         errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, caller)
         return Passage(errand, request.app.state.metrics, request.app.state.keeping)
 
@@ -90,9 +94,11 @@ async def count_tokens(request: Request) -> JSONResponse:
     """How many tokens a conversation is to the first tier that can tell."""
     settings: Settings = request.app.state.settings
     served: Served = request.app.state.served
-    await caller_of(request)
+    caller = await caller_of(request)
     request_id = request_id_of(request)
     model, fields = read_count(await read_body(request, settings.server))
+    refuse_model(caller, model, served)
+    fields = passed_on(fields, caller, extras=False)
     tiers = found(model, served).tiers
     work = counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
     try:
@@ -107,13 +113,12 @@ async def count_tokens(request: Request) -> JSONResponse:
 
 async def get_decision(request: Request, decision_id: str) -> Response:
     """Why a request went where it went, and what it cost."""
-    await caller_of(request)
-    return await recalled(request.app.state.keeping, decision_id)
+    return await recalled(request.app.state.keeping, decision_id, await caller_of(request))
 
 
 async def take_feedback(request: Request) -> JSONResponse:
     """What somebody thinks of an answer."""
     server: ServerSettings = request.app.state.settings.server
-    await caller_of(request)
+    caller = await caller_of(request)
     body = await read_body(request, server, most=MOST_BYTES)
-    return await heard(request.app.state.keeping, read_feedback(body))
+    return await heard(request.app.state.keeping, read_feedback(body), caller)

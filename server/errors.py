@@ -14,6 +14,7 @@ from models.errors import (
 from models.wire import JsonObject
 
 RETRY_AFTER_S = 1
+UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Problem:
     @property
     def headers(self) -> dict[str, str]:
         """What goes with the status."""
-        return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        wait = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        return {**wait, "www-authenticate": "Bearer"} if self.status == UNAUTHORIZED else wait
 
 
 def openai_error(problem: Problem) -> JsonObject:

@@ -6,32 +6,34 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from models.wire import JsonObject
-from server.arriving import caller_of
+from server.access.caller import Caller
+from server.access.guard import Guard
+from server.arriving import caller_of, operator_of
 from server.building import Served
 from server.cascades import Overseen, cascade_card
 from server.openapi import described
+from server.permitting import visible
 from server.pools import pool_card
 from server.readiness import Readiness
 from server.routing import unknown_model
 
 
 async def list_models(request: Request) -> JSONResponse:
-    """Cascades first, then tiers."""
-    await caller_of(request)
-    return JSONResponse({"object": "list", "data": model_cards(request)})
+    """Cascades first, then tiers; those that the caller may ask for."""
+    return JSONResponse({"object": "list", "data": model_cards(request, await caller_of(request))})
 
 
 async def get_model(request: Request, model: str) -> JSONResponse:
     """One of them."""
-    await caller_of(request)
-    card = next((card for card in model_cards(request) if card["id"] == model), None)
+    caller = await caller_of(request)
+    card = next((card for card in model_cards(request, caller) if card["id"] == model), None)
     if card is None:
-        raise unknown_model(model, request.app.state.served)
+        raise unknown_model(model, visible(caller, request.app.state.served))
     return JSONResponse(card)
 
 
-def model_cards(request: Request) -> list[JsonObject]:
-    """What clients can name as `model`, in OpenAI's shape; `smallfirst` says what each one is."""
+def model_cards(request: Request, caller: Caller) -> list[JsonObject]:
+    """What the caller can name as `model`, in OpenAI's shape; `smallfirst` says what each one is."""
     served: Served = request.app.state.served
     kinds: dict[str, JsonObject] = {
         **{name: {"kind": "cascade", "tiers": [tier.name for tier in cascade.tiers]}
@@ -42,29 +44,29 @@ def model_cards(request: Request) -> list[JsonObject]:
     return [
         {"id": name, "object": "model", "created": created, "owned_by": "smallfirst", "smallfirst": kind}
         for name, kind in kinds.items()
+        if name in visible(caller, served)
     ]
 
 
 async def list_pools(request: Request) -> JSONResponse:
     """Each tier's servers: what they can do, how busy they are, and whether they are asked."""
-    await caller_of(request)
+    await operator_of(request)
     served: Served = request.app.state.served
     return JSONResponse({"object": "list", "data": [pool_card(name, pool) for name, pool in served.pools.items()]})
 
 
 async def list_cascades(request: Request) -> JSONResponse:
     """Where each cascade stands: its threshold, budget, audits and certificate."""
-    await caller_of(request)
+    await operator_of(request)
     overseen: dict[str, Overseen] = request.app.state.overseen
     return JSONResponse({"object": "list", "data": [cascade_card(one) for one in overseen.values()]})
 
 
 async def document(request: Request) -> JSONResponse:
     """What can be asked of the gateway, by OpenAPI."""
-    await caller_of(request)
+    names = visible(await caller_of(request), request.app.state.served)
     app: FastAPI = request.app
-    served: Served = app.state.served
-    return JSONResponse(described(app.routes, version=app.version, names=[*served.cascades, *served.tiers]))
+    return JSONResponse(described(app.routes, version=app.version, names=names))
 
 
 async def health() -> JSONResponse:
@@ -73,15 +75,22 @@ async def health() -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """200 when every cascade's final tier answers, else 503; with each tier's state."""
+    """200 when every cascade's final tier answers and it is known who may ask, else 503; with each tier's state."""
     readiness: Readiness = request.app.state.readiness
     up = await readiness.tiers()
-    is_ready = readiness.can_answer(up)
+    guard: Guard = request.app.state.guard
+    is_ready = readiness.can_answer(up) and guard.is_ready
     tiers = {name: "up" if is_up else "down" for name, is_up in up.items()}
-    return JSONResponse({"ready": is_ready, "tiers": tiers}, 200 if is_ready else 503)
+    keys = {} if guard.is_ready else {"keys": "unreadable"}
+    return JSONResponse({"ready": is_ready, "tiers": tiers, **keys}, 200 if is_ready else 503)
 
 
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    await caller_of(request)
+    await operator_of(request)
+    return exposition(request)
+
+
+def exposition(request: Request) -> Response:
+    """All metrics."""
     return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

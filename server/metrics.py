@@ -12,6 +12,7 @@ from router.audits import AuditResult
 from router.cascade import Cascade
 from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Planned, Scored
 from router.outcome import Outcome
+from server.access.refusal import Reason
 from server.cascades import CascadeCollector, Overseen
 from server.pools import PoolCollector
 
@@ -30,6 +31,9 @@ class Metrics:
         )
         self._refused = Counter(
             "smallfirst_refused_requests", "Requests that got no further than the door.", ("status",), registry=registry
+        )
+        self._turned_away = Counter(
+            "smallfirst_turned_away_requests", "Requests whose sender may not ask.", ("reason",), registry=registry
         )
         self._accepted = Counter(
             "smallfirst_accepted_drafts",
@@ -138,6 +142,10 @@ class Metrics:
     def refused(self, status: int) -> None:
         """A request got no further than the door."""
         self._refused.labels(str(status)).inc()
+
+    def turned_away(self, reason: Reason) -> None:
+        """Its sender may not ask; it is refused too."""
+        self._turned_away.labels(reason).inc()
 
     def passed(self, tier: str, endpoint: str, *, status: int, usage: Usage | None, cost: float) -> None:
         """A request that went to a tier as it came is over; status 499 where the client left."""

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import structlog
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from models.errors import ModelError
+from server.access.refusal import NotAllowed
 from server.arriving import request_id_of
 from server.endpoints import DOORS
 from server.errors import INTERNAL, Problem, RequestError, openai_error, problem_of, status_problem
@@ -15,11 +17,27 @@ from server.headers import id_headers
 from server.metrics import Metrics
 from server.recall import Unavailable
 
+LONGEST_FIELD = 64
+
 log = structlog.get_logger()
+
+
+def refusing(app: FastAPI) -> None:
+    """Have all that is raised on a request's way worded here."""
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(ModelError, not_answered)
+    app.add_exception_handler(Unavailable, not_available)
+    app.add_exception_handler(ClientDisconnect, nobody_there)
+    app.add_exception_handler(HTTPException, not_routed)
+    app.add_exception_handler(Exception, failed)
 
 
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """A client's own mistake."""
+    if isinstance(error, NotAllowed):
+        metrics: Metrics = request.app.state.metrics
+        metrics.turned_away(error.reason)
+        log.info("turned away", request_id=request_id_of(request), reason=error.reason)
     return problem_reply(request, error.problem if isinstance(error, RequestError) else INTERNAL)
 
 
@@ -57,7 +75,7 @@ def problem_reply(request: Request, problem: Problem) -> JSONResponse:
     request_id = request_id_of(request)
     metrics: Metrics = request.app.state.metrics
     metrics.refused(problem.status)
-    field = (problem.param or "").partition(".")[0]  # deeper names are the client's own words
+    field = (problem.param or "").partition(".")[0][:LONGEST_FIELD]  # deeper names are the client's own words
     log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
     path = f"{request.url.path}/"
     error_body = next((door.error_body for door in DOORS if path.startswith(f"{door.path}/")), openai_error)

@@ -1,5 +1,6 @@
 """Which cascade a request goes to, under its own controls; or an error that names the control."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from models.prompt import Prompt
@@ -38,15 +39,15 @@ def found(name: str, served: Served) -> Cascade:
     """The cascade, or tier, of that name. Raises RequestError."""
     cascade = served.find(name)
     if cascade is None:
-        raise unknown_model(name, served)
+        raise unknown_model(name, [*served.cascades, *served.tiers])
     return cascade
 
 
-def unknown_model(name: str, served: Served) -> RequestError:
-    """No such cascade or tier; which ones there are."""
-    names = ", ".join([*served.cascades, *served.tiers])
+def unknown_model(name: str, names: Sequence[str]) -> RequestError:
+    """No such cascade or tier; which ones there are for who asks."""
+    there_are = ", ".join(names) or "none"
     return RequestError(
-        f"model: there is no {name!r} here (there are: {names})", param="model", status=404, code="model_not_found"
+        f"model: there is no {name!r} here (there are: {there_are})", param="model", status=404, code="model_not_found"
     )
 
 

@@ -26,16 +26,21 @@ class Allowance:
     priority: int = 0
 
 
+UNLIMITED = Allowance()
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """One key, or one subject of an identity provider; or everybody, where there are no keys. `id` is public, never a
     secret, and stays the same for as long as the key lives: usage is counted by it. `salt` keeps the engines' prefix
-    caches of callers apart; None: they share one. `is_admin`: may ask what is for operators."""
+    caches of callers apart; None: they share one. `is_admin`: may ask what is for operators. `task` is the kind of
+    requests that name none."""
 
     id: str
-    allowance: Allowance = Allowance()
+    allowance: Allowance = UNLIMITED
     salt: str | None = None
     is_admin: bool = False
+    task: str | None = None
 
 
 def anyone() -> Caller:

@@ -19,8 +19,10 @@ from models.errors import ModelError
 from models.parsing import delta_of, message_of
 from models.sse import DONE, EventReader
 from router.scorers import probability
+from server.cli.console import shown
 from server.headers import PREFIX
 
+REFUSED = (401, 403)
 SHADES = ((0.9, "green"), (0.6, "yellow"), (0.0, "red"))
 
 
@@ -35,6 +37,7 @@ class Conversation:
     url: str
     model: str
     max_tokens: int
+    headers: Mapping[str, str]
     messages: list[dict[str, str]] = field(default_factory=list)
 
     def body(self) -> bytes:
@@ -52,12 +55,14 @@ class Conversation:
         )
 
 
-def run_chat(url: str, model: str | None, max_tokens: int) -> int:
+def run_chat(url: str, model: str | None, max_tokens: int, api_key: str | None = None) -> int:
     """Until end of input or Ctrl-C at the prompt; 1 where there is no gateway to talk to."""
     console = Console(highlight=False)
     with asyncio.Runner() as runner:
         try:
-            conversation = Conversation(url.rstrip("/"), model or runner.run(first_model(url.rstrip("/"))), max_tokens)
+            headers = shown(api_key)
+            model = model or runner.run(first_model(url.rstrip("/"), headers))
+            conversation = Conversation(url.rstrip("/"), model, max_tokens, headers)
         except CannotChat as failed:
             console.print(f"error: {failed}", style="red", markup=False)
             return 1
@@ -95,11 +100,14 @@ def ask(console: Console) -> str:
     return console.input("[bold]> [/bold]").strip() if sys.stdin.isatty() else input().strip()
 
 
-async def first_model(url: str) -> str:
+async def first_model(url: str, headers: Mapping[str, str]) -> str:
     """The gateway's first cascade."""
     try:
-        async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/models") as reply:
-            listed = orjson.loads(await reply.read())
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{url}/v1/models") as reply:
+            body = await reply.read()
+            if reply.status in REFUSED:
+                raise CannotChat(message_of(body))
+            listed = orjson.loads(body)
             return str(listed["data"][0]["id"])
     except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as failed:
         raise CannotChat(f"no gateway answers at {url}: start one with `smallfirst up`") from failed
@@ -112,7 +120,7 @@ async def show_answer(console: Console, conversation: Conversation) -> str:
     headers = {"content-type": "application/json"}
     try:
         async with (
-            aiohttp.ClientSession() as session,
+            aiohttp.ClientSession(headers=conversation.headers) as session,
             session.post(f"{conversation.url}/v1/chat/completions", data=conversation.body(), headers=headers) as reply,
         ):
             if reply.status != 200:

@@ -24,6 +24,12 @@ from server.store.home import home_of, place_told, state_folder
 
 ALL_OTHERS = "others"
 
+ASKERS = {
+    None: "without keys, to this machine only",
+    "none": "WITHOUT KEYS: whoever reaches it may ask (auth: none)",
+    "keys": "to those who have a key",
+}
+
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
     """Print the plan and return 0, or the mistakes and 2."""
@@ -43,8 +49,11 @@ def run_check(config: Path, environment: Mapping[str, str]) -> int:
 def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> Iterator[str]:
     """The configuration in sentences; `state` is where a store goes that the configuration names no place for."""
     server = settings.server
-    keys = "without keys" if server.auth == "none" else "without keys, to this machine only"
-    yield f"gateway at http://{server.host}:{server.port}, {keys}"
+    scheme = "http" if server.tls is None else "https"
+    tokens = "" if server.oidc is None else f", or a token of {server.oidc.issuer}"
+    yield f"gateway at {scheme}://{server.host}:{server.port}, {ASKERS[server.auth]}{tokens}"
+    if server.admin_port is not None:
+        yield f"operators at {scheme}://{server.admin.host}:{server.admin_port}"
     by_tier = {engine.tier: engine for engine in engines}
     for name, tier in settings.tiers.items():
         yield f"tier {name}: {tier.model}, {price(tier)}; {'; '.join(servers(tier, by_tier.get(name)))}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from models.parsing import message_of
-from server.cli.console import complain
+from server.cli.console import complain, shown
 from server.cli.decision_page import page
 from server.settings.store import StoreSettings
 from server.store.database import Database
@@ -26,13 +26,14 @@ class CannotExplain(Exception):
     """There is no such decision, or nobody to ask."""
 
 
-def run_explain(given: str, *, url: str, store: str | None) -> int:
+def run_explain(given: str, *, url: str, store: str | None, api_key: str | None = None) -> int:
     """Print the page; 1 where there is none to print."""
     console = Console(highlight=False)
     try:
         if not is_id(given):
             raise CannotExplain(f"{given!r} is no id: give a response's, or its x-request-id")
-        found = asyncio.run(asked(given, url.rstrip("/")) if store is None else looked_up(given, home(store)))
+        asking = asked(given, url.rstrip("/"), api_key) if store is None else looked_up(given, home(store))
+        found = asyncio.run(asking)
     except CannotExplain as failed:
         complain([str(failed)])
         return 1
@@ -69,11 +70,11 @@ async def looked_up(given: str, home: Home) -> Found:
     return found
 
 
-async def asked(given: str, url: str) -> Found:
+async def asked(given: str, url: str, api_key: str | None = None) -> Found:
     """From a running gateway. Raises CannotExplain."""
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_S)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(ANSWER_S), headers=shown(api_key)) as session,
             session.get(f"{url}/v1/decisions/{given}") as reply,
         ):
             body = await reply.read()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from server.cli.console import WRONG_USE, complain
+from server.cli.key_commands import keys
 
 app = typer.Typer(
     name="smallfirst",
@@ -20,6 +21,9 @@ app = typer.Typer(
 )
 demo = typer.Typer(help="The demo pair: train it, grade it.", no_args_is_help=True)
 app.add_typer(demo, name="demo")
+app.add_typer(keys, name="keys")
+
+KEY_VARIABLE = "GATEWAY_API_KEY"  # a name that begins with SMALLFIRST_ would be a key of the configuration
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file, see docs/configuration.md.")]
 
@@ -68,11 +72,12 @@ def chat(
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
     model: Annotated[str | None, typer.Option(help="The cascade or tier; else the gateway's first.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 512,
+    api_key: Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="The gateway's key.")] = None,
 ) -> None:
     """Talk to a running gateway: tokens shaded by how sure the model was, and what each answer cost."""
     from server.cli.chat import run_chat
 
-    raise typer.Exit(run_chat(url, model, max_tokens))
+    raise typer.Exit(run_chat(url, model, max_tokens, api_key))
 
 
 @app.command()
@@ -82,11 +87,12 @@ def explain(
     store: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Read the store itself: its folder, or its URL.")
     ] = None,
+    api_key: Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="The gateway's key.")] = None,
 ) -> None:
     """Say why a request went where it went, token by token, and what it would have cost otherwise."""
     from server.cli.explain import run_explain
 
-    raise typer.Exit(run_explain(decision, url=url, store=store))
+    raise typer.Exit(run_explain(decision, url=url, store=store, api_key=api_key))
 
 
 @app.command()

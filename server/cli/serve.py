@@ -7,9 +7,13 @@ import uvicorn
 
 from server.app import create_app
 from server.cli.console import WRONG_USE, complain
+from server.cli.guarding import refuse_unguarded
+from server.listener import listener_of
 from server.logs import set_up_logs
 from server.settings.reading import SettingsError, read_settings
 from server.store.home import home_of, refuse_unwritable, state_folder
+
+NOT_STARTED = 3
 
 
 def run_serve(config: Path, environment: Mapping[str, str]) -> int:
@@ -20,17 +24,13 @@ def run_serve(config: Path, environment: Mapping[str, str]) -> int:
             if not tier.urls:
                 raise SettingsError([f"tiers.{name}: has no urls: `smallfirst up` starts its engine, `serve` does not"])
         refuse_unwritable(home_of(settings.store, state_folder(environment)))
+        refuse_unguarded(settings, state_folder(environment))
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
     set_up_logs()
-    uvicorn.run(
-        create_app(settings, state_folder(environment)),
-        host=settings.server.host,
-        port=settings.server.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.server.shutdown_s),
-    )
-    return 0
+    server = settings.server
+    app = create_app(settings, state_folder(environment))
+    listening = uvicorn.Server(listener_of(app, server, host=server.host, port=server.port, grace_s=server.shutdown_s))
+    listening.run()
+    return 0 if listening.started else NOT_STARTED

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from models.launcher.supervisor import STOP_S, CannotStart, Supervisor, answers,
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit
+from server.cli.guarding import is_taken, refuse_unguarded
 from server.logs import set_up_logs
 from server.settings.reading import PREFIX, SettingsError, read_settings
 from server.settings.schema import Settings, shouted
@@ -33,6 +33,7 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
         refuse_unfit(engines)
         refuse_taken_ports(settings)
         refuse_unwritable(home_of(settings.store, state_folder(environment)))
+        refuse_unguarded(settings, state_folder(environment))
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -48,6 +49,8 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
 
 def refuse_taken_ports(settings: Settings) -> None:
     """Raise SettingsError where somebody else listens already: its answers would look like ours."""
+    if settings.server.tls is not None:
+        raise SettingsError(["server.tls: `smallfirst up` watches a gateway without TLS: use `serve`, or a proxy"])
     if settings.server.port == 0:
         raise SettingsError(["server.port: `smallfirst up` needs a port of its own choice: not 0"])
     wanted = {"server.port": (settings.server.host, settings.server.port)}
@@ -61,15 +64,6 @@ def refuse_taken_ports(settings: Settings) -> None:
     ]
     if taken:
         raise SettingsError(taken)
-
-
-def is_taken(host: str, port: int) -> bool:
-    """Whether the port cannot be had."""
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError:
-        return True
-    return False
 
 
 def programs_of(
@@ -144,9 +138,12 @@ async def greet(supervisors: list[Supervisor], settings: Settings) -> None:
     url = gateway_url(settings)
     await answers(f"{url}/ready")
     model = next(iter([*settings.cascades, *settings.tiers]))
+    option = " --api-key KEY" if settings.server.auth == "keys" else ""
+    header = "    -H 'authorization: Bearer KEY' \\\n" if option else ""
     sys.stderr.write(
         f"\nready: {url}/v1, model {model!r}. Try, in another terminal:\n"
-        f"  smallfirst chat --url {url}\n"
+        f"  smallfirst chat --url {url}{option}\n"
         f"  curl -i {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
+        f"{header}"
         f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "What is 7 times 8?"}}]}}\'\n\n'
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from server.settings.access import OidcSettings
 from server.settings.asking import prints_of, refuse_odd_opinions, refuse_odd_skip
 from server.settings.cascade import CascadeSettings
 from server.settings.section import Section
@@ -33,7 +34,9 @@ class Settings(Section):
             raise ValueError(f"cascades.{name}: there is a tier {name!r} too, clients could not tell them apart")
         for names in (self.tiers, self.cascades):
             refuse_alike(list(names))
-        refuse_shared_ports(self.tiers, self.server.port)
+        refuse_shared_ports(self.tiers, self.server)
+        refuse_unkept_keys(self.server, self.store)
+        refuse_unknown_models(self.server.oidc, [*self.cascades, *self.tiers])
         refuse_missing_drafters(
             {name: tier.engine.speculation if tier.engine else None for name, tier in self.tiers.items()}
         )
@@ -93,9 +96,27 @@ def refuse_alike(names: Sequence[str]) -> None:
             raise ValueError(f"{name!r} and {other!r} are one name in environment variables: rename one")
 
 
-def refuse_shared_ports(tiers: Mapping[str, TierSettings], gateway_port: int) -> None:
+def refuse_unknown_models(oidc: OidcSettings | None, names: Sequence[str]) -> None:
+    """Raise ValueError where an allowance names what is neither a cascade nor a tier."""
+    for allowance, settings in oidc.allowances.items() if oidc else ():
+        for model in settings.models or ():
+            if model not in names:
+                raise ValueError(f"server.oidc.allowances.{allowance}.models: there is no cascade or tier {model!r}")
+
+
+def refuse_unkept_keys(server: ServerSettings, store: StoreSettings) -> None:
+    """Raise ValueError where keys are asked for, and there is no place for them."""
+    if server.auth == "keys" and store.url == "none":
+        raise ValueError("store.url: 'none' has no place for keys, which `server.auth: keys` asks for")
+
+
+def refuse_shared_ports(tiers: Mapping[str, TierSettings], server: ServerSettings) -> None:
     """Raise ValueError where two engines, or an engine and the gateway, would listen on one port."""
-    seen = {gateway_port: "the gateway"}
+    seen = {server.port: "the gateway"}
+    if server.admin_port:
+        if server.admin_port == server.port:
+            raise ValueError("server.admin.port: the gateway itself has it")
+        seen[server.admin_port] = "the gateway's admin listener"
     for name, tier in tiers.items():
         if tier.engine is not None and tier.engine.port is not None:
             other = seen.setdefault(tier.engine.port, f"the engine of tier {name!r}")

@@ -1,10 +1,12 @@
 """The gateway's own part of the configuration: where it listens, to whom, and what it bears."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from server.settings.access import AdminSettings, OidcSettings, Origin, TlsSettings
 from server.settings.section import Seconds, Section
 
 
@@ -23,7 +25,15 @@ class ServerSettings(Section):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    auth: Literal["none"] | None = None
+    auth: Literal["none", "keys"] | None = None
+    keys_offline_s: Seconds = 3600.0
+    oidc: OidcSettings | None = None
+    admin: AdminSettings = AdminSettings()
+    tls: TlsSettings | None = None
+    cors: Sequence[Origin] = ()
+    max_header_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 64 * 2**10
+    headers_s: Seconds = 10.0
+    send_s: Seconds = 30.0
     max_body_bytes: Annotated[int, Field(gt=0)] = 20 * 2**20
     body_s: Seconds = 60.0
     deadline_s: Seconds = 900.0
@@ -33,6 +43,26 @@ class ServerSettings(Section):
     def _is_private_or_says_so(self) -> Self:
         if self.auth is None and not is_loopback(self.host):
             raise ValueError(
-                f"anyone who reaches {self.host!r} could call the gateway: use a loopback host, or say `auth: none`"
+                f"anyone who reaches {self.host!r} could call the gateway: use a loopback host, ask for keys"
+                " (`auth: keys`), or say `auth: none`"
             )
         return self
+
+    @model_validator(mode="after")
+    def _looks_at_tokens(self) -> Self:
+        if self.oidc is not None and self.auth != "keys":
+            raise ValueError("oidc: tokens are looked at where keys are: say `auth: keys`")
+        return self
+
+    @model_validator(mode="after")
+    def _is_administered_by_operators(self) -> Self:
+        if self.auth != "keys" and self.admin.on_main and not is_loopback(self.host):
+            raise ValueError("admin.on_main: without keys anyone could administer the gateway: say `auth: keys`")
+        if self.auth != "keys" and not is_loopback(self.admin.host):
+            raise ValueError("admin.host: without keys anyone could administer the gateway: say `auth: keys`")
+        return self
+
+    @property
+    def admin_port(self) -> int | None:
+        """The port of the listener for operators: a gateway without keys has one if it is asked for."""
+        return self.admin.port if self.auth == "keys" or "admin" in self.model_fields_set else None

@@ -19,11 +19,13 @@ ANSWERED = 200
 DECISION, AUDIT, PLACED, SAID = TypeAdapter(Decision), TypeAdapter(Audit), TypeAdapter(Placed), TypeAdapter(Feedback)
 
 
-async def decision_of(connection: AsyncConnection, given: str) -> Decision | None:
-    """The latest decision that has this id, of whichever kind."""
+async def decision_of(connection: AsyncConnection, given: str, key: str | None = None) -> Decision | None:
+    """The latest decision that has this id, of whichever kind; of this key or of any."""
     ids = DECISIONS.c.id, DECISIONS.c.request_id, DECISIONS.c.response_id
     known = await known_columns(connection, DECISIONS)
     wanted = select(*known).where(or_(*(column == given for column in ids))).order_by(DECISIONS.c.time.desc())
+    if key is not None:
+        wanted = wanted.where(DECISIONS.c.key == key)
     row = (await connection.execute(wanted.limit(1))).mappings().one_or_none()
     return None if row is None else decision_in(row)
 

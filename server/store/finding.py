@@ -26,10 +26,10 @@ class Found:
     audits: tuple[Audit, ...] = ()
 
 
-async def find(given: str, database: Database, journal: Path) -> Found | None:
-    """The latest request that has this id. Raises StoreDown where it is not in the journal and the database cannot
-    tell."""
-    decision = await decision_of(given, database, journal)
+async def find(given: str, database: Database, journal: Path, key: str | None = None) -> Found | None:
+    """The latest request that has this id, of this key or of any. Raises StoreDown where it is not in the journal and
+    the database cannot tell."""
+    decision = await decision_of(given, database, journal, key)
     if decision is None:
         return None
     # In this order: what leaves the journal in between is in the database by then.
@@ -41,13 +41,13 @@ async def find(given: str, database: Database, journal: Path) -> Found | None:
     return Found(decision, in_time(feedback), in_time(audits))
 
 
-async def decision_of(given: str, database: Database, journal: Path) -> Decision | None:
-    """The latest decision that has this id. Raises StoreDown."""
+async def decision_of(given: str, database: Database, journal: Path, key: str | None) -> Decision | None:
+    """The latest decision that has this id, of this key or of any. Raises StoreDown."""
     records = await asyncio.to_thread(records_with, journal, [given])
-    fresh = [one for one in records if isinstance(one, Decision) and given in ids_of(one)]
+    fresh = [one for one in records if isinstance(one, Decision) and given in ids_of(one) and key in (None, one.key)]
     if fresh:
         return max(fresh, key=lambda one: one.time)
-    return await database.read(lambda connection: asking.decision_of(connection, given))
+    return await database.read(lambda connection: asking.decision_of(connection, given, key))
 
 
 def records_with(journal: Path, ids: Iterable[str]) -> list[Record]:

@@ -74,11 +74,11 @@ class Keeper:
             raise StoreDown("the store cannot be written to")
         return await self._database.read(lambda connection: asking.audits_since(connection, cascade, after))
 
-    async def find(self, given: str) -> Found | None:
-        """The latest request that has this id, with what was said of it. Raises StoreDown where it is not in the
-        journal and the store cannot tell."""
+    async def find(self, given: str, key: str | None = None) -> Found | None:
+        """The latest request that has this id, of this key or of any, with what was said of it. Raises StoreDown where
+        it is not in the journal and the store cannot tell."""
         async with self._searching:
-            return await find(given, self._database, self._journal.folder)
+            return await find(given, self._database, self._journal.folder, key)
 
     async def used(self, asked: Asked) -> list[Used]:
         """What was used, as far as it is in the store. Raises StoreDown."""

@@ -123,6 +123,26 @@ USAGE = Table(
     Column("saved", Double, nullable=False),
 )
 
+# Who may ask. Of a secret only its hash is here. Each change of a row gives it a new revision, in one order for all who
+# read them (`places`).
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("id", WORD, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("name", GIVEN_ID, nullable=False),
+    Column("digest", WORD, nullable=False),
+    Column("old_digest", WORD),
+    Column("old_until", Double),
+    Column("salt", WORD, nullable=False),
+    Column("allowance", JSON, nullable=False),
+    Column("task", WORD),
+    Column("is_admin", Boolean, nullable=False),
+    Column("created", Double, nullable=False),
+    *numbers("expires", "last_used", "revoked"),
+    Index("keys_by_revision", "revision"),
+)
+
 # The last place that was given to a row of a table whose rows have one order for all who read it.
 PLACES = Table(
     "places",

@@ -56,6 +56,7 @@ from router.scorers import SCORERS
 from router.standing import State
 from router.steering import Steering
 from router.watch import Watch
+from server.access.refusal import Reason
 from server.auditing import Auditor, Comparing
 from server.cascades import Overseen, cascade_card
 from server.cli.check import run_check
@@ -151,6 +152,10 @@ def test_every_reason_is_documented() -> None:
 
     assert reasons <= quoted(text_of("metrics.md"))
     assert reasons <= quoted(text_of("api.md"))
+
+
+def test_every_reason_to_turn_somebody_away_is_documented() -> None:
+    assert {bare(row[0]) for row in rows("metrics.md", "Turned away")} == set(words_of(Reason))
 
 
 def test_queries_use_metrics_and_labels_that_exist() -> None:
@@ -394,6 +399,7 @@ def metrics_and_labels() -> dict[str, set[str]]:
         metrics.observe(event, "auto")
     metrics.ended(told(STORY), status=200, elapsed_s=1.0, overhead_s=0.1)
     metrics.refused(400)
+    metrics.turned_away("no-key")
     metrics.passed("small", "/v1/embeddings", status=200, usage=Usage(10, 0), cost=0.1)
     metrics.audited("auto", "agreed")
     metrics.audit_cost("auto", "large", 0.1)

@@ -8,7 +8,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.app import create_app
+from server.listener import listener_of
 from server.settings.schema import Settings
+
+GRACE_S = 30.0
 
 
 class QuietServer(uvicorn.Server):
@@ -29,7 +32,9 @@ async def running_gateway(settings: Settings) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def running_app(app: FastAPI) -> AsyncIterator[str]:
     """Serve on loopback until the block ends."""
-    server = QuietServer(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False))
+    listening = listener_of(app, app.state.settings.server, host="127.0.0.1", port=0, grace_s=GRACE_S)
+    server = QuietServer(listening)
+    app.state.connections = server.server_state.connections
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
         while not server.started:

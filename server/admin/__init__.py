@@ -1,0 +1,1 @@
+"""What operators ask: keys, and whatever else is not for callers."""

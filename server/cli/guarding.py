@@ -1,0 +1,31 @@
+"""Whether a gateway can be guarded as its configuration wants, before it starts."""
+
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+from server.access.opening import home_of_keys
+from server.settings.reading import SettingsError
+from server.settings.schema import Settings
+
+
+def refuse_unguarded(settings: Settings, state: Path | None) -> None:
+    """Raise SettingsError where keys have no place, or operators no listener."""
+    if settings.server.auth == "keys":
+        home_of_keys(settings, state)
+    if settings.server.oidc is not None and find_spec("jwt") is None:
+        raise SettingsError(["server.oidc: PyJWT is not installed: it comes with `pip install 'smallfirst[oidc]'`"])
+    admin = settings.server.admin
+    if settings.server.admin_port and is_taken(admin.host, settings.server.admin_port):
+        raise SettingsError(
+            [f"server.admin.port: {admin.host}:{settings.server.admin_port} cannot be had: choose another, or null"]
+        )
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Whether the port cannot be had."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError:
+        return True
+    return False
