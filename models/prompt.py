@@ -52,8 +52,9 @@ class Prefix:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """The client's own fields, never changed. `alternatives` is how many likely tokens a scorer needs beside each
-    sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had. What depends
-    on the `form`, a conversation or a text to complete, is in models/forms.py."""
+    sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had. Of two that
+    wait for an engine, the one of higher `priority` goes first. What depends on the `form`, a conversation or a text to
+    complete, is in models/forms.py."""
 
     fields: Mapping[str, Json]
     request_id: str
@@ -63,6 +64,7 @@ class Prompt:
     written: Written | None = None
     prefix: Prefix | None = None
     form: FormName = "chat"
+    priority: int = 0
 
     @property
     def streams(self) -> bool:

@@ -25,6 +25,8 @@ from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
 from server.headers import decision_headers
+from server.limits.demand import taken
+from server.limits.holding import UNHELD, Hold
 from server.metrics import Metrics
 from server.store.opening import Keeping
 from server.store.records import new_id
@@ -40,8 +42,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, and its
-    part in audits."""
+    """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, its
+    part in audits, what is reserved for it, and how long it has waited for its turn."""
 
     cascade: Cascade
     asked: Asked
@@ -50,6 +52,8 @@ class Order:
     began_s: float
     caller: Caller
     ticket: Ticket | None = None
+    hold: Hold = UNHELD
+    queued_s: float = 0.0
 
 
 class Answer(Response):
@@ -161,9 +165,10 @@ class Answer(Response):
 
     def _decision(self) -> dict[str, str]:
         order = self._order
-        overhead_s = max(0.0, time.perf_counter() - order.began_s - self._outcome.waited_s)
+        overhead_s = max(0.0, time.perf_counter() - order.began_s - order.queued_s - self._outcome.waited_s)
         self._overhead_s = overhead_s
-        return decision_headers(self._outcome, request_id=order.asked.prompt.request_id, overhead_s=overhead_s)
+        told = decision_headers(self._outcome, request_id=order.asked.prompt.request_id, overhead_s=overhead_s)
+        return {**told, **order.hold.headers}
 
     def _observe(self, happened: Event) -> None:
         if self._story is not None:
@@ -180,7 +185,9 @@ class Answer(Response):
             self._order.ticket.answered(delta)
 
     def _keep(self) -> None:
-        """Hand the decision over, once; the answer does not suffer where that fails."""
+        """Give back what was not needed and hand the decision over, once; the answer does not suffer where that
+        fails."""
+        self._order.hold.end(taken(self._outcome))
         story, self._story = self._story, None
         if story is None or self._keeping is None:
             return

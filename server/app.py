@@ -17,8 +17,10 @@ from server.building import Served, auditor_of, build, new_session
 from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
+from server.draining import Draining
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
 from server.errors import RequestError
+from server.limits.opening import admitting
 from server.listing import get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
@@ -40,6 +42,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.state = state
     app.state.metrics = Metrics()
+    app.state.draining = Draining()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
@@ -70,8 +73,14 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The connections to the servers live as long as the application."""
     settings: Settings = app.state.settings
-    async with new_session() as session, opened(settings.store, app.state.state, app.state.metrics.registry) as keeping:
+    async with (
+        new_session() as session,
+        opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
+        admitting(settings, app.state.metrics) as admission,
+    ):
         app.state.keeping = keeping
+        app.state.admission = admission
+        app.state.draining.on_close(admission.close)
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())

@@ -122,7 +122,7 @@ def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
     """A tier's servers."""
     key = tier.api_key.get_secret_value() if tier.api_key else None
     limits = Limits(**tier.limits.model_dump())
-    endpoints = [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
+    endpoints = [Endpoint(url, tier.model, key, tier.dialect, priorities=tier.schedules) for url in tier.urls]
     rules = PoolRules(tier.on_broken_stream, tier.saturation_tokens)
     return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
 

@@ -23,6 +23,9 @@ from server.doors.messages import MESSAGES
 from server.doors.messages_count import counted, read_count
 from server.doors.responses import RESPONSES
 from server.headers import id_headers
+from server.limits.admission import Admission
+from server.limits.demand import passed_most
+from server.limits.standing import NOTHING
 from server.passing import Errand, Passage, read_passed, tier_of
 from server.recall import heard, recalled
 from server.routing import found, routed
@@ -44,7 +47,10 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         cascade = routed(asked, request.app.state.served)
         ticket = ticket_of(request, cascade, asked)
         order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket)
-        return Answer(order, request.app.state.metrics, request.app.state.keeping)
+        admission: Admission = request.app.state.admission
+        return await admission.admitted(
+            order, lambda begun: Answer(begun, request.app.state.metrics, request.app.state.keeping)
+        )
 
     return answered
 
@@ -63,12 +69,14 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
     async def passed(request: Request) -> Response:
         server: ServerSettings = request.app.state.settings.server
         served: Served = request.app.state.served
-        await caller_of(request)
+        admission: Admission = request.app.state.admission
+        caller = await caller_of(request)
         body = await read_body(request, server)
         asked, fields = read_passed(body)
         tier = tier_of(found(asked, served), path)
         pool = served.pools[tier.name]
-        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s)
+        hold = await admission.reserved(caller, lambda _unstated: passed_most(fields, tier))
+        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, hold)
         return Passage(errand, request.app.state.metrics)
 
     return passed
@@ -78,19 +86,23 @@ async def count_tokens(request: Request) -> JSONResponse:
     """How many tokens a conversation is to the first tier that can tell."""
     settings: Settings = request.app.state.settings
     served: Served = request.app.state.served
-    await caller_of(request)
+    admission: Admission = request.app.state.admission
+    caller = await caller_of(request)
     request_id = request_id_of(request)
     model, fields = read_count(await read_body(request, settings.server))
     tiers = found(model, served).tiers
+    hold = await admission.reserved(caller, lambda _unstated: NOTHING)
     work = counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
     try:
         async with asyncio.timeout(settings.server.deadline_s):
             tokens = await unless_gone(work, request.receive)
     except TimeoutError as late:
         raise TimedOut("no tier counted within the gateway's deadline") from late
+    finally:
+        hold.end(NOTHING)
     if tokens is None:
         raise ClientDisconnect
-    return JSONResponse({"input_tokens": tokens}, headers=id_headers(request_id))
+    return JSONResponse({"input_tokens": tokens}, headers={**id_headers(request_id), **hold.headers})
 
 
 async def get_decision(request: Request, decision_id: str) -> Response:

@@ -27,11 +27,13 @@ class Problem:
     param: str | None = None
     retry_after_s: int | None = None
     request_id: str | None = None
+    more_headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
         """What goes with the status."""
-        return {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        wait = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
+        return {**wait, **dict(self.more_headers)}
 
 
 def openai_error(problem: Problem) -> JsonObject:

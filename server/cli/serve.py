@@ -7,9 +7,12 @@ import uvicorn
 
 from server.app import create_app
 from server.cli.console import WRONG_USE, complain
+from server.cli.stopping import StoppingServer
 from server.logs import set_up_logs
 from server.settings.reading import SettingsError, read_settings
 from server.store.home import home_of, refuse_unwritable, state_folder
+
+NOT_STARTED = 3
 
 
 def run_serve(config: Path, environment: Mapping[str, str]) -> int:
@@ -24,8 +27,9 @@ def run_serve(config: Path, environment: Mapping[str, str]) -> int:
         complain(wrong.mistakes)
         return WRONG_USE
     set_up_logs()
-    uvicorn.run(
-        create_app(settings, state_folder(environment)),
+    app = create_app(settings, state_folder(environment))
+    wanted = uvicorn.Config(
+        app,
         host=settings.server.host,
         port=settings.server.port,
         log_config=None,
@@ -33,4 +37,6 @@ def run_serve(config: Path, environment: Mapping[str, str]) -> int:
         server_header=False,
         timeout_graceful_shutdown=round(settings.server.shutdown_s),
     )
-    return 0
+    server = StoppingServer(wanted, app.state.draining, notice_s=settings.server.notice_s)
+    server.run()
+    return 0 if server.started else NOT_STARTED

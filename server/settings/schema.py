@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from server.settings.asking import prints_of, refuse_odd_opinions
 from server.settings.cascade import CascadeSettings
+from server.settings.limits import LimitsSettings
 from server.settings.section import Section
 from server.settings.server import ServerSettings
 from server.settings.speculation import refuse_missing_drafters
@@ -24,6 +25,7 @@ class Settings(Section):
     cascades: Mapping[Name, CascadeSettings] = {}
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
+    limits: LimitsSettings = LimitsSettings()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -1,0 +1,67 @@
+"""Limits kept in this process: no I/O, and forgotten when it ends."""
+
+import time
+from collections.abc import Callable
+
+from server.access.caller import Allowance
+from server.limits.account import Account
+from server.limits.holding import Hold, limited, rates_of
+from server.limits.standing import Amount, Moment, moment_of
+
+SWEEP_S = 60.0
+
+Now = Callable[[], Moment]
+
+
+def now() -> Moment:
+    """By this machine's clocks."""
+    return moment_of(time.monotonic(), time.time())
+
+
+class Accounts:
+    """The accounts of all callers that have limits, by the callers' ids; those of which nothing would be lost go again
+    after a while."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Account] = {}
+        self._swept_s = 0.0
+
+    def of(self, caller: str, moment: Moment) -> Account:
+        """The caller's."""
+        self._sweep(moment)
+        return self._of.setdefault(caller, Account())
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def _sweep(self, moment: Moment) -> None:
+        if moment.clock_s - self._swept_s < SWEEP_S:
+            return
+        self._swept_s = moment.clock_s
+        self._of = {caller: account for caller, account in self._of.items() if not account.is_idle(moment)}
+        for account in self._of.values():
+            account.forget(moment)
+
+
+class MemoryLimiter:
+    """For one gateway."""
+
+    def __init__(self, now: Now = now) -> None:
+        self.accounts = Accounts()
+        self._now = now
+
+    async def reserve(self, caller: str, allowance: Allowance, wanted: Amount) -> Hold:
+        """Take so much from what the caller may take. Raises Limited."""
+        moment, wanted = self._now(), wanted.bounded()
+        account = self.accounts.of(caller, moment)
+        refused = account.take(allowance, wanted, moment)
+        rates = rates_of(account.standing(allowance, moment), allowance)
+        if refused is not None:
+            raise limited(refused, rates)
+
+        def over(spent: Amount, counts: bool) -> None:
+            account.end(wanted, spent, moment)
+            if not counts:
+                account.never_was()
+
+        return Hold(rates, over)
