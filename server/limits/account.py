@@ -75,9 +75,8 @@ class Account:
 
     def forget(self, moment: Moment) -> None:
         """Leave out days and months that are over, but for the last of each: a clock may have gone back."""
-        days = sorted(period for period in self.spent if len(period) == len(moment.day))[-2:]
-        months = sorted(period for period in self.spent if len(period) == len(moment.month))[-2:]
-        self.spent = {period: self.spent[period] for period in (*days, *months)}
+        self.spent = lately(self.spent, moment)
+        self.others = replace(self.others, spent=lately(self.others.spent, moment))
 
     def is_idle(self, moment: Moment) -> bool:
         """Whether nothing would be lost with it."""
@@ -91,6 +90,13 @@ class Account:
         self.requests = faded(self.requests, passed_s, allowance.requests_per_minute)
         self.tokens = faded(self.tokens, passed_s, allowance.tokens_per_minute)
         self.at_s = moment.clock_s
+
+
+def lately(spent: Mapping[str, int], moment: Moment) -> dict[str, int]:
+    """Of the last two days and the last two months."""
+    days = sorted(period for period in spent if len(period) == len(moment.day))[-2:]
+    months = sorted(period for period in spent if len(period) == len(moment.month))[-2:]
+    return {period: spent[period] for period in (*days, *months)}
 
 
 def allowed(allowance: Allowance, default: Allowance) -> Allowance:

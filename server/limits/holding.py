@@ -123,3 +123,12 @@ def limited(refused: Refusal, rates: Sequence[Rate]) -> Limited:
         headers |= [NO_RETRY]
     code = "insufficient_quota" if is_budget else "rate_limit_exceeded"
     return Limited(reason, Problem(429, message, kind, code, None, wait_s, more_headers=tuple(headers.items())))
+
+
+def unavailable() -> Limited:
+    """What a caller has left of its budgets cannot be known."""
+    problem = Problem(
+        503, "what is left of this key's budget cannot be told now: try again", "server_error", "limits_unavailable",
+        None, 1,
+    )  # fmt: skip
+    return Limited("unavailable", problem)

@@ -1,7 +1,8 @@
 """Limits kept in this process: no I/O, and forgotten when it ends."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
 
 from server.access.caller import Allowance
 from server.limits.account import Account
@@ -18,18 +19,39 @@ def now() -> Moment:
     return moment_of(time.monotonic(), time.time())
 
 
-class Accounts:
-    """The accounts of all callers that have limits, by the callers' ids; those of which nothing would be lost go again
-    after a while."""
+class Kept(Protocol):
+    """What is kept of one caller."""
 
-    def __init__(self) -> None:
-        self._of: dict[str, Account] = {}
+    def is_idle(self, moment: Moment) -> bool:
+        """Whether nothing would be lost with it."""
+        ...
+
+    def forget(self, moment: Moment) -> None:
+        """Leave out what is over."""
+        ...
+
+
+Entry = TypeVar("Entry", bound=Kept)
+
+
+class Accounts(Generic[Entry]):
+    """What is kept of all callers that have limits, by their ids; that of which nothing would be lost goes after a
+    while."""
+
+    def __init__(self, opened: Callable[[str], Entry]) -> None:
+        self._opened = opened
+        self._of: dict[str, Entry] = {}
         self._swept_s = 0.0
 
-    def of(self, caller: str, moment: Moment) -> Account:
+    def of(self, caller: str, moment: Moment) -> Entry:
         """The caller's."""
         self._sweep(moment)
-        return self._of.setdefault(caller, Account())
+        if caller not in self._of:
+            self._of[caller] = self._opened(caller)
+        return self._of[caller]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._of.values()))
 
     def __len__(self) -> int:
         return len(self._of)
@@ -47,7 +69,7 @@ class MemoryLimiter:
     """For one gateway."""
 
     def __init__(self, now: Now = now) -> None:
-        self.accounts = Accounts()
+        self.accounts = Accounts(lambda _caller: Account())
         self._now = now
 
     async def reserve(self, caller: str, allowance: Allowance, wanted: Amount) -> Hold:

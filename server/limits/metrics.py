@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -42,6 +42,13 @@ class LimitMetrics:
             "smallfirst_queue_waited_seconds", "How long requests waited until they were begun.", ("cascade",),
             registry=registry, buckets=WAITED_SECONDS,
         )  # fmt: skip
+        self._store_up = Gauge(
+            "smallfirst_limits_store_up", "1 where the limits' Redis answers, else 0.", registry=registry
+        )
+        self._store_failures = Counter(
+            "smallfirst_limits_store_failures", "Questions to the limits' Redis without an answer.", registry=registry
+        )
+        self._store_up.set(1)
 
     def limited(self, reason: str) -> None:
         """A limit kept a request out."""
@@ -54,6 +61,18 @@ class LimitMetrics:
     def waited(self, cascade: str, seconds: float) -> None:
         """A request was begun."""
         self._waited.labels(cascade).observe(seconds)
+
+    def store_is_up(self) -> None:
+        """Redis answers."""
+        self._store_up.set(1)
+
+    def store_is_down(self) -> None:
+        """Redis does not answer."""
+        self._store_up.set(0)
+
+    def store_failed(self) -> None:
+        """A question to Redis had no answer."""
+        self._store_failures.inc()
 
     def watch(self, queues: Mapping[str, Queue]) -> None:
         """Report how many wait, whenever the metrics are read."""

@@ -1,13 +1,32 @@
-"""How much callers may take, and how many requests a cascade bears."""
+"""How much callers may take, where that is counted, and how many requests a cascade bears."""
 
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SecretStr
 
 from server.access.caller import Allowance
 from server.settings.section import Money, Seconds, Section
 
+SCHEMES = ("redis", "rediss", "unix")
 Whole = Annotated[int, Field(ge=0, le=2**53)]
+
+
+def known_store(value: object) -> object:
+    """Where limits can be kept: 'memory', or a Redis' URL, which may hold a password. Raises ValueError."""
+    if value == "memory" or isinstance(value, SecretStr):
+        return value
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        known = parts is not None and parts.scheme in SCHEMES and (parts.hostname or parts.path) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or not isinstance(value, str):
+        raise ValueError("should be 'memory', or where a Redis is: redis://redis:6379/0, rediss://… or unix:///…")
+    return SecretStr(value)
+
+
+StoreUrl = Annotated[Literal["memory"] | SecretStr, BeforeValidator(known_store)]
 
 
 class AllowanceSettings(Section):
@@ -29,8 +48,11 @@ class AllowanceSettings(Section):
 class LimitsSettings(Section):
     """Limits of callers."""
 
+    url: StoreUrl = "memory"
     default: AllowanceSettings = AllowanceSettings()
     unstated_tokens: Annotated[int, Field(ge=1, le=2**31)] = 1024
+    timeout_s: Seconds = 0.25
+    alone_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300.0
 
 
 class QueueSettings(Section):

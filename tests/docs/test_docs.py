@@ -62,7 +62,7 @@ from server.cli.check import run_check
 from server.doors.feedback import FeedbackRequest
 from server.errors import DEADLINE, INTERNAL, problem_of, status_problem
 from server.headers import decision_headers
-from server.limits.holding import limited
+from server.limits.holding import limited, unavailable
 from server.limits.line import Line, LineRules, ShedReason
 from server.limits.metrics import CascadeCounting, LimitMetrics
 from server.limits.standing import Refusal, RefusalReason
@@ -218,6 +218,7 @@ def test_every_error_is_documented() -> None:
 
 def test_every_limit_is_documented() -> None:
     problems = [limited(Refusal(reason, 1), []).problem for reason in get_args(RefusalReason)]
+    problems.append(unavailable().problem)
     shed = {(503, "overloaded_error", code) for code in CODES.values()}
 
     documented = {(int(row[0]), bare(row[1]), bare(row[2])) for row in rows("api.md", "Status")}
@@ -414,6 +415,7 @@ def metrics_and_labels() -> dict[str, set[str]]:
     limiting.limited("requests")
     limiting.shed("auto", "full")
     limiting.waited("auto", 0.1)
+    limiting.store_failed()
     limiting.watch({"auto": Line(LineRules(1, 1, 1.0), CascadeCounting(limiting, "auto"), time.perf_counter)})
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())

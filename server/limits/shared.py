@@ -1,0 +1,208 @@
+"""Limits that several gateways keep together in Redis. While it does not answer, each goes on with what it knows."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from server.access.caller import Allowance
+from server.limits.account import Account, Others, is_unbudgeted
+from server.limits.holding import Hold, Rate, limited, rates_of, unavailable
+from server.limits.memory import Accounts, Now, now
+from server.limits.script import Heard, Script, StoreDown, Told, heard, keys_of
+from server.limits.standing import SOON_S, Amount, Moment, Refusal, Standing, refusal
+
+HELD_S = 30.0
+BEATS = 3  # a gateway is heard of so often in that time
+RETRY_S = 1.0
+LAST_WORDS_S = 2.0
+
+log = structlog.get_logger()
+
+
+class UpCounting(Protocol):
+    """Is told whether Redis answers."""
+
+    def store_is_up(self) -> None:
+        """It does."""
+        ...
+
+    def store_is_down(self) -> None:
+        """It does not."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One caller's account here, under a name of its own in Redis, and what is not told there yet: of the minute, and
+    of which days and months."""
+
+    caller: str
+    account: Account = field(default_factory=Account)
+    me: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    version: int = 0
+    allowance: Allowance = field(default_factory=Allowance)
+    owed_requests: float = 0.0
+    owed_tokens: float = 0.0
+    untold: set[tuple[str, str]] = field(default_factory=set)
+    told_s: float = 0.0
+
+    def is_idle(self, moment: Moment) -> bool:
+        """Whether nothing would be lost with it."""
+        return not self.untold and self.account.is_idle(moment)
+
+    def forget(self, moment: Moment) -> None:
+        """Leave out what is over."""
+        self.account.forget(moment)
+
+    def over(self, wanted: Amount, spent: Amount, moment: Moment) -> None:
+        """A request for which `wanted` was reserved at that moment is over, and took `spent`."""
+        self.account.end(wanted, spent, moment)
+        self.owed_tokens += spent.tokens - wanted.tokens
+        self.untold.add((moment.day, moment.month))
+
+    def never_was(self) -> None:
+        """A request is not to count as one."""
+        self.account.never_was()
+        self.owed_requests -= 1
+
+    def is_due(self, moment: Moment, beat_s: float) -> bool:
+        """Whether Redis is to be told: of what has changed, and every so often of what is held."""
+        holds = self.account.running and moment.clock_s - self.told_s >= beat_s
+        return bool(self.untold or holds)
+
+
+class SharedLimiter:
+    """One gateway's part. Redis decides while it answers; else what this gateway knows, and after `alone_s` callers
+    with a budget are refused. What it holds is known there for `held_s` after it was last heard of."""
+
+    def __init__(
+        self, script: Script, counting: UpCounting, *, alone_s: float, held_s: float = HELD_S, now: Now = now
+    ) -> None:
+        self._script = script
+        self._counting = counting
+        self._alone_s = alone_s
+        self._held_s = held_s
+        self._now = now
+        self._entries = Accounts(Entry)
+        self._changed = asyncio.Event()
+        self._down_since_s: float | None = None
+
+    async def reserve(self, caller: str, allowance: Allowance, wanted: Amount) -> Hold:
+        """Take so much from what the caller may take. Raises Limited."""
+        moment, wanted = self._now(), wanted.bounded()
+        entry = self._entries.of(caller, moment)
+        entry.allowance = allowance
+        async with entry.lock:
+            if self._down_since_s is None:
+                with suppress(StoreDown):
+                    said = await self._said(entry, wanted, moment.day, moment.month)
+                    return self._decided(entry, said, wanted, moment)
+        return self._alone(entry, wanted, moment)
+
+    async def run(self) -> None:
+        """Tell Redis what has changed, and that this gateway still holds what it holds, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(RETRY_S, self._held_s / BEATS)):
+                    await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._tell_all()
+            except Exception:
+                log.exception("limits not told")
+            if self._down_since_s is not None:
+                await asyncio.sleep(RETRY_S)
+
+    async def end(self) -> None:
+        """Tell what is left to tell, within reason."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._tell_all()
+
+    def _decided(self, entry: Entry, said: Heard, wanted: Amount, moment: Moment) -> Hold:
+        account, allowance = entry.account, entry.allowance
+        standing = said.standing(account, moment)
+        if not said.allowed:
+            why = refusal(standing, allowance, wanted, moment) or Refusal("requests", SOON_S)
+            raise limited(why, rates_of(standing, allowance))
+        account.standing(allowance, moment)
+        account.took(wanted)
+        left = Standing(said.requests + 1, said.tokens + wanted.tokens)
+        return self._hold(entry, rates_of(left, allowance), wanted, moment)
+
+    def _alone(self, entry: Entry, wanted: Amount, moment: Moment) -> Hold:
+        account, allowance = entry.account, entry.allowance
+        alone_s = 0.0 if self._down_since_s is None else moment.clock_s - self._down_since_s
+        if alone_s > self._alone_s and not is_unbudgeted(allowance):
+            raise unavailable()
+        refused = account.take(allowance, wanted, moment)
+        rates = rates_of(account.standing(allowance, moment), allowance)
+        if refused is not None:
+            raise limited(refused, rates)
+        entry.owed_requests += 1
+        entry.owed_tokens += wanted.tokens
+        return self._hold(entry, rates, wanted, moment)
+
+    def _hold(self, entry: Entry, rates: Sequence[Rate], wanted: Amount, moment: Moment) -> Hold:
+        def over(spent: Amount, counts: bool) -> None:
+            entry.over(wanted, spent, moment)
+            if not counts:
+                entry.never_was()
+            self._changed.set()
+
+        return Hold(rates, over)
+
+    async def _said(self, entry: Entry, wanted: Amount | None, day: str, month: str) -> Heard:
+        entry.version += 1
+        entry.untold.discard((day, month))
+        owed_requests, entry.owed_requests = entry.owed_requests, 0.0
+        owed_tokens, entry.owed_tokens = entry.owed_tokens, 0.0
+        told = Told(
+            entry.me, entry.version, entry.account, entry.allowance, owed_requests, owed_tokens, wanted, self._held_s
+        )
+        try:
+            words = await self._script.run(keys_of(entry.caller, day, month), told.arguments(day, month))
+        except BaseException as failed:
+            entry.untold.add((day, month))  # it may have been heard: say it again
+            if isinstance(failed, StoreDown):
+                self._went_down(failed)
+            raise
+        said, entry.told_s = heard(words, day, month), self._now().clock_s
+        spent = {**entry.account.others.spent, **said.others.spent}
+        entry.account.heard(Others(said.others.running, said.others.held, spent))
+        self._came_up()
+        return said
+
+    async def _tell_all(self) -> None:
+        moment = self._now()
+        due = [entry for entry in self._entries if entry.is_due(moment, self._held_s / BEATS)]
+        with suppress(StoreDown):
+            if not due and self._down_since_s is not None:
+                await self._said(Entry(""), None, moment.day, moment.month)
+            for entry in due:
+                await self._tell(entry, moment)
+
+    async def _tell(self, entry: Entry, moment: Moment) -> None:
+        async with entry.lock:
+            for day, month in sorted(entry.untold) or [(moment.day, moment.month)]:
+                await self._said(entry, None, day, month)
+
+    def _went_down(self, failed: StoreDown) -> None:
+        if self._down_since_s is None:
+            self._down_since_s = self._now().clock_s
+            for entry in self._entries:
+                entry.account.heard(Others(spent=entry.account.others.spent))  # what they hold now is not known
+            self._counting.store_is_down()
+            log.warning("limits store down", error=str(failed), alone_s=self._alone_s)
+
+    def _came_up(self) -> None:
+        if self._down_since_s is not None:
+            log.warning("limits store up", down_s=round(self._now().clock_s - self._down_since_s, 1))
+            self._down_since_s = None
+            self._counting.store_is_up()
