@@ -99,9 +99,9 @@ def lately(spent: Mapping[str, int], moment: Moment) -> dict[str, int]:
     return {period: spent[period] for period in (*days, *months)}
 
 
-def allowed(allowance: Allowance, default: Allowance) -> Allowance:
-    """What a caller may take: its own limits, and the defaults where it has none."""
-    if default == Allowance():
+def allowed(allowance: Allowance, default: Allowance | None) -> Allowance:
+    """What a caller may take: its own limits, and the defaults, if there are any, where it has none."""
+    if default is None:
         return allowance
     own = allowance
     return replace(

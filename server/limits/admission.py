@@ -28,7 +28,7 @@ class Admission:
 
     limiter: Limiter
     settings: LimitsSettings
-    default: Allowance
+    default: Allowance | None
     lines: Mapping[str, Line]
     limit_metrics: LimitMetrics
     metrics: Metrics

@@ -139,6 +139,8 @@ class Line:
 
     def _shed(self, reason: ShedReason) -> Shed:
         self._counting.shed(reason)
+        if reason == "draining":
+            return Shed(reason, 1)
         ahead_s = (len(self._turns) + 1) * self._mean_s / self._rules.at_once
         return Shed(reason, min(MOST_RETRY_S, max(1, math.ceil(ahead_s))))
 

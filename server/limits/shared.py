@@ -98,11 +98,12 @@ class SharedLimiter:
         moment, wanted = self._now(), wanted.bounded()
         entry = self._entries.of(caller, moment)
         entry.allowance = allowance
-        async with entry.lock:
-            if self._down_since_s is None:
+        if self._is_up:  # else it may be asked just now, aside, for as long as its limit is
+            async with entry.lock:
                 with suppress(StoreDown):
-                    said = await self._said(entry, wanted, moment.day, moment.month)
-                    return self._decided(entry, said, wanted, moment)
+                    if self._is_up:
+                        said = await self._said(entry, wanted, moment.day, moment.month)
+                        return self._decided(entry, said, wanted, moment)
         return self._alone(entry, wanted, moment)
 
     async def run(self) -> None:
@@ -116,7 +117,7 @@ class SharedLimiter:
                 await self._tell_all()
             except Exception:
                 log.exception("limits not told")
-            if self._down_since_s is not None:
+            if not self._is_up:
                 await asyncio.sleep(RETRY_S)
 
     async def end(self) -> None:
@@ -124,6 +125,10 @@ class SharedLimiter:
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_S):
                 await self._tell_all()
+
+    @property
+    def _is_up(self) -> bool:
+        return self._down_since_s is None
 
     def _decided(self, entry: Entry, said: Heard, wanted: Amount, moment: Moment) -> Hold:
         account, allowance = entry.account, entry.allowance
@@ -183,7 +188,7 @@ class SharedLimiter:
         moment = self._now()
         due = [entry for entry in self._entries if entry.is_due(moment, self._held_s / BEATS)]
         with suppress(StoreDown):
-            if not due and self._down_since_s is not None:
+            if not due and not self._is_up:
                 await self._said(Entry(""), None, moment.day, moment.month)
             for entry in due:
                 await self._tell(entry, moment)

@@ -1,13 +1,16 @@
 """What a caller has taken, against what it may. Pure; knows neither HTTP nor where it is kept."""
 
 import math
+from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from server.access.caller import Allowance
 
 MINUTE_S = 60.0
+DAY_S = 86400
 NANOS = 1_000_000_000
 MOST = 2**52  # so that every sum stays exact where numbers are doubles (Redis' scripts)
 SOON_S = 1
@@ -43,16 +46,17 @@ class Moment:
 
 def moment_of(clock_s: float, unix_s: float) -> Moment:
     """Now, by two clocks."""
-    now = datetime.fromtimestamp(unix_s, UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    next_month = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return Moment(
-        clock_s,
-        f"{now:%Y-%m-%d}",
-        f"{now:%Y-%m}",
-        math.ceil((midnight + timedelta(days=1) - now).total_seconds()),
-        math.ceil((next_month - now).total_seconds()),
-    )
+    number, second = divmod(unix_s, DAY_S)
+    day, month, days_left = calendar_of(int(number))
+    day_left_s = math.ceil(DAY_S - second)
+    return Moment(clock_s, day, month, day_left_s, day_left_s + days_left * DAY_S)
+
+
+@lru_cache(maxsize=8)
+def calendar_of(number: int) -> tuple[str, str, int]:
+    """The names of a day, by its number since 1970, and of its month, and how many days of that come after it."""
+    day = date(1970, 1, 1) + timedelta(days=number)
+    return day.isoformat(), f"{day:%Y-%m}", monthrange(day.year, day.month)[1] - day.day
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,4 +76,4 @@ def test_a_callers_own_limits_come_before_the_defaults() -> None:
     assert allowed(own, default) == Allowance(
         models=frozenset({"small"}), requests_per_minute=0, tokens_per_minute=7, cost_per_day=0.0, priority=2
     )
-    assert allowed(own, Allowance()) is own
+    assert allowed(own, None) is own

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from server.access.caller import Allowance
 from server.limits.holding import Hold, Limited
 from server.limits.link import Link
-from server.limits.script import keys_of
+from server.limits.script import StoreDown, keys_of
 from server.limits.shared import SharedLimiter
 from server.limits.standing import NANOS, NOTHING, Amount, moment_of
 
@@ -380,3 +380,31 @@ async def test_callers_with_odd_names_are_told_apart(gateways: Gateways) -> None
         await one.reserve(caller, Allowance(requests_per_minute=1), NOTHING)
         with pytest.raises(Limited):
             await one.reserve(caller, Allowance(requests_per_minute=1), NOTHING)
+
+
+class Stubborn:
+    """A Redis that refuses its first question, and never answers another."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def run(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
+        """Nothing."""
+        self.asked += 1
+        if self.asked > 1:
+            await asyncio.Event().wait()
+        raise StoreDown(f"{len(keys)} {len(told)}")
+
+
+async def test_nobody_waits_while_a_redis_that_is_away_is_asked_again() -> None:
+    script, allowance = Stubborn(), Allowance(streams_at_once=9)
+    limiter = SharedLimiter(script, Quiet(), alone_s=9.0)
+    (await limiter.reserve("a", allowance, NOTHING)).end(NOTHING)
+    asking = asyncio.create_task(limiter.run())
+    await until(lambda: script.asked == 2)
+
+    async with asyncio.timeout(10):
+        await limiter.reserve("a", allowance, NOTHING)
+
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
