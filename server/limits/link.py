@@ -1,7 +1,8 @@
 """The connections to Redis, and whether it answers. Nothing waits for it longer than its limit."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -24,7 +25,7 @@ class LinkCounting(Protocol):
 
 
 class Link:
-    """Runs the script in one Redis, or in one Valkey."""
+    """Runs the scripts in one Redis, or in one Valkey."""
 
     def __init__(self, url: str, *, timeout_s: float, counting: LinkCounting) -> None:
         self._timeout_s = timeout_s
@@ -38,7 +39,8 @@ class Link:
             retry=Retry(NoBackoff(), 1, supported_errors=(Broken,)),  # an idle connection may have been closed
         )
         self._redis = Redis(connection_pool=pool)
-        self._script = self._redis.register_script(source())
+        self._reserve = self._redis.register_script(source("reserve"))
+        self._leave = self._redis.register_script(source("leave"))
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,12 +48,23 @@ class Link:
     async def __aexit__(self, *_: object) -> None:
         await self._redis.aclose(close_connection_pool=True)
 
-    async def run(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
+    async def reserve(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
         """What the script returns. Raises StoreDown."""
-        try:
+        with self._translated():
             async with asyncio.timeout(2 * self._timeout_s):
-                said: Sequence[bytes | int] = await self._script(keys=list(keys), args=list(told))
+                said: Sequence[bytes | int] = await self._reserve(keys=list(keys), args=list(told))
+        return said
+
+    async def leave(self, key: str, me: str) -> None:
+        """Nothing more will be told under this name. Raises StoreDown."""
+        with self._translated():
+            async with asyncio.timeout(2 * self._timeout_s):
+                await self._leave(keys=[key], args=[me])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
         except (RedisError, OSError, TimeoutError) as failed:
             self._counting.store_failed()
             raise StoreDown(f"{type(failed).__name__}: {failed}") from failed
-        return said

@@ -1,4 +1,4 @@
-"""The script that keeps a caller's account in Redis (reserve.lua): what is told it, and what it says."""
+"""The scripts that keep callers' accounts in Redis (reserve.lua, leave.lua): what is told them, and what they say."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,20 @@ from server.limits.account import Account, Others
 from server.limits.standing import Amount, Moment, Standing, nanos_of
 
 
-def source() -> str:
-    """The script."""
-    return files("server.limits").joinpath("reserve.lua").read_text(encoding="utf-8")
+def source(name: str) -> str:
+    """A script."""
+    return files("server.limits").joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
-class Script(Protocol):
-    """Runs it."""
+class Scripts(Protocol):
+    """Runs them."""
 
-    async def run(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
+    async def reserve(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
         """What it returns. Raises StoreDown."""
+        ...
+
+    async def leave(self, key: str, me: str) -> None:
+        """Nothing more will be told under this name. Raises StoreDown."""
         ...
 
 
@@ -85,9 +89,19 @@ def heard(said: Sequence[bytes | int], day: str, month: str) -> Heard:
 
 
 def keys_of(caller: str, day: str, month: str) -> list[str]:
-    """Of one caller; on one node of a cluster. Its id is not among the words of a key, it may be anything."""
+    """All of one caller, on one node of a cluster."""
+    return [key_of(caller, "rates"), key_of(caller, "held"), spent_key(caller, day), spent_key(caller, month)]
+
+
+def spent_key(caller: str, period: str) -> str:
+    """Of one caller's day or month."""
+    return key_of(caller, f"spent:{period}")
+
+
+def key_of(caller: str, part: str) -> str:
+    """Of a part of what is kept of a caller. Its id is not among the words, it may be anything."""
     name = blake2b(caller.encode(errors="replace"), digest_size=16).hexdigest()
-    return [f"smallfirst:{{{name}}}:{part}" for part in ("rates", "held", f"spent:{day}", f"spent:{month}")]
+    return f"smallfirst:{{{name}}}:{part}"
 
 
 def limit(count: int | None) -> int:

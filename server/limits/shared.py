@@ -13,7 +13,7 @@ from server.access.caller import Allowance
 from server.limits.account import Account, Others, is_unbudgeted
 from server.limits.holding import Hold, Rate, limited, rates_of, unavailable
 from server.limits.memory import Accounts, Now, now
-from server.limits.script import Heard, Script, StoreDown, Told, heard, keys_of
+from server.limits.script import Heard, Scripts, StoreDown, Told, heard, keys_of, spent_key
 from server.limits.standing import SOON_S, Amount, Moment, Refusal, Standing, refusal
 
 HELD_S = 30.0
@@ -82,9 +82,9 @@ class SharedLimiter:
     with a budget are refused. What it holds is known there for `held_s` after it was last heard of."""
 
     def __init__(
-        self, script: Script, counting: UpCounting, *, alone_s: float, held_s: float = HELD_S, now: Now = now
+        self, scripts: Scripts, counting: UpCounting, *, alone_s: float, held_s: float = HELD_S, now: Now = now
     ) -> None:
-        self._script = script
+        self._scripts = scripts
         self._counting = counting
         self._alone_s = alone_s
         self._held_s = held_s
@@ -114,17 +114,20 @@ class SharedLimiter:
                     await self._changed.wait()
             self._changed.clear()
             try:
-                await self._tell_all()
+                await self.tell()
             except Exception:
                 log.exception("limits not told")
             if not self._is_up:
                 await asyncio.sleep(RETRY_S)
 
     async def end(self) -> None:
-        """Tell what is left to tell, within reason."""
-        with suppress(TimeoutError):
+        """Tell what is left to tell, within reason; nothing is counted any more."""
+        with suppress(TimeoutError, StoreDown):
             async with asyncio.timeout(LAST_WORDS_S):
-                await self._tell_all()
+                await self.tell()
+                for entry in self._entries:
+                    for period in entry.account.spent if not entry.untold else ():
+                        await self._scripts.leave(spent_key(entry.caller, period), entry.me)
 
     @property
     def _is_up(self) -> bool:
@@ -172,7 +175,7 @@ class SharedLimiter:
             entry.me, entry.version, entry.account, entry.allowance, owed_requests, owed_tokens, wanted, self._held_s
         )
         try:
-            words = await self._script.run(keys_of(entry.caller, day, month), told.arguments(day, month))
+            words = await self._scripts.reserve(keys_of(entry.caller, day, month), told.arguments(day, month))
         except BaseException as failed:
             entry.untold.add((day, month))  # it may have been heard: say it again
             if isinstance(failed, StoreDown):
@@ -184,7 +187,8 @@ class SharedLimiter:
         self._came_up()
         return said
 
-    async def _tell_all(self) -> None:
+    async def tell(self) -> None:
+        """Tell Redis what has changed, if it answers."""
         moment = self._now()
         due = [entry for entry in self._entries if entry.is_due(moment, self._held_s / BEATS)]
         with suppress(StoreDown):

@@ -165,7 +165,7 @@ async def test_what_one_gives_back_another_may_take(gateways: Gateways) -> None:
     await gateways.refused(other, allowance, 900, 1)
 
     hold.end(Amount(100, NANOS // 2))
-    await one.end()
+    await one.tell()
 
     await gateways.take(other, allowance, 900, NANOS // 2)
     assert (await gateways.refused(one, allowance)).reason == "at-once"
@@ -230,7 +230,7 @@ async def test_sums_are_kept_at_two_gateways_whatever_happens(
                 with contextlib.suppress(Limited):
                     under_way.append((await gateways.take(both[which], allowance, nanos, nanos), nanos))
             elif step == "tell":
-                await both[which].end()
+                await both[which].tell()
             elif under_way:
                 hold, wanted = under_way.pop(number % len(under_way))
                 took = {"finish": wanted, "fail": wanted * number // 100}.get(step, 0)
@@ -241,7 +241,7 @@ async def test_sums_are_kept_at_two_gateways_whatever_happens(
             assert len(under_way) <= at_once
             assert spent + sum(wanted for _, wanted in under_way) <= round(budget * NANOS)
         for limiter in both:
-            await limiter.end()
+            await limiter.tell()
 
         held = [value.split() for value in (await gateways.fields(1)).values()]
         assert await gateways.spent() == spent
@@ -253,19 +253,31 @@ async def test_sums_are_kept_at_two_gateways_whatever_happens(
 async def test_what_is_told_twice_counts_once(gateways: Gateways) -> None:
     one = await gateways.one()
     (await gateways.take(one, Allowance(cost_per_day=9.0), 0, 7)).end(Amount(0, 7))
-    await one.end()
+    await one.tell()
     for _ in range(3):
         (await gateways.take(one, Allowance(cost_per_day=9.0))).end(NOTHING)
-        await one.end()
+        await one.tell()
 
     assert await gateways.spent() == 7
+
+
+async def test_gateways_that_have_ended_leave_one_sum(gateways: Gateways) -> None:
+    for number in range(5):
+        one = await gateways.one()
+        (await gateways.take(one, Allowance(cost_per_day=9.0), 0, 7)).end(Amount(0, 7 + number))
+        for _ in range(2):
+            await one.end()
+
+    assert await gateways.spent() == 5 * 7 + 10
+    assert list(await gateways.fields(2)) == [b"ended"]
+    assert (await gateways.refused(await gateways.one(), Allowance(cost_per_day=40e-9), 0, 1)).reason == "day"
 
 
 async def test_while_redis_is_away_a_gateway_goes_by_what_it_knows_and_tells_it_later(own: Gateways) -> None:
     one, other = await own.one(), await own.one()
     allowance = Allowance(cost_per_day=3.0, requests_per_minute=4)
     (await own.take(one, allowance, 0, NANOS)).end(Amount(0, NANOS))
-    await one.end()
+    await one.tell()
     (await own.take(other, allowance, 0, 1)).end(NOTHING)
     await own.server.kill()
 
@@ -278,8 +290,8 @@ async def test_while_redis_is_away_a_gateway_goes_by_what_it_knows_and_tells_it_
     assert (await own.refused(other, allowance)).reason == "requests"  # its own alone
 
     await own.server.start()
-    await other.end()
-    await one.end()
+    await other.tell()
+    await one.tell()
 
     assert own.quiet.is_up
     assert await own.spent() == 2 * NANOS
@@ -295,12 +307,12 @@ async def test_a_redis_that_lost_everything_is_told_again(own: Gateways) -> None
     own.server.lose()
     await own.server.start()
 
-    await one.end()
+    await one.tell()
 
     assert await own.spent() == NANOS
     assert len(await own.fields(1)) == 1
     hold.end(Amount(0, 1))
-    await one.end()
+    await one.tell()
     assert await own.spent() == NANOS + 1
 
 
@@ -321,7 +333,7 @@ async def test_a_redis_that_does_not_answer_holds_nobody_up_and_nothing_counts_t
     one = await own.one(timeout_s=0.05)
     allowance = Allowance(streams_at_once=5, cost_per_day=9.0)
     (await own.take(one, allowance, 0, 5)).end(Amount(0, 5))
-    await one.end()
+    await one.tell()
     own.server.freeze()
 
     holds = [await own.take(one, allowance, 0, 5) for _ in range(5)]
@@ -332,7 +344,7 @@ async def test_a_redis_that_does_not_answer_holds_nobody_up_and_nothing_counts_t
     own.server.thaw()
     await own.running(one)
     await until(lambda: own.quiet.is_up)
-    await one.end()
+    await one.tell()
 
     assert refused.reason == "at-once"
     assert failures == 1  # the others did not even ask
@@ -346,7 +358,7 @@ async def test_what_comes_late_does_not_take_the_place_of_what_is_newer(gateways
     (me,) = await gateways.fields(1)
     await gateways.plant(1, me.decode(), "2 9 99999999999999 1000")  # of this gateway, from its future
     hold.end(NOTHING)
-    await one.end()
+    await one.tell()
 
     assert (await gateways.fields(1))[me].startswith(b"2 9 ")
 
@@ -388,7 +400,11 @@ class Stubborn:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def run(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
+    async def leave(self, key: str, me: str) -> None:
+        """Nobody does."""
+        raise AssertionError(key + me)
+
+    async def reserve(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
         """Nothing."""
         self.asked += 1
         if self.asked > 1:
