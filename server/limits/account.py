@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from server.access.caller import Allowance
 from server.limits.standing import Amount, Moment, Refusal, Standing, faded, refusal
 
-IDLE_S = 600.0
-
 
 @dataclass(frozen=True, slots=True)
 class Others:
@@ -80,7 +78,7 @@ class Account:
 
     def is_idle(self, moment: Moment) -> bool:
         """Whether nothing would be lost with it."""
-        return not self.running and moment.clock_s - self.at_s > IDLE_S and not self.spent.get(moment.month)
+        return not self.running and not self.spent.get(moment.month)
 
     def _spent_in(self, period: str) -> int:
         return self.spent.get(period, 0) + self.others.spent.get(period, 0)

@@ -100,6 +100,7 @@ NEVER: dict[RefusalReason, str] = {
     "day": "this request could cost more than this key's whole budget for a day: ask for less by max_tokens",
     "month": "this request could cost more than this key's whole budget for a month: ask for less by max_tokens",
 }
+WORTH_WAITING_S = 60
 NO_RETRY = ("x-should-retry", "false")  # OpenAI's and Anthropic's clients read it
 
 
@@ -119,7 +120,7 @@ def limited(refused: Refusal, rates: Sequence[Rate]) -> Limited:
     message = NEVER[reason] if wait_s is None else f"{WORDS[reason]}: try again in {wait_s} s"
     kind = "insufficient_quota" if is_budget else "tokens" if reason == "tokens" else "requests"
     headers = rate_headers(rates)
-    if wait_s is None or is_budget:
+    if wait_s is None or wait_s > WORTH_WAITING_S:
         headers |= [NO_RETRY]
     code = "insufficient_quota" if is_budget else "rate_limit_exceeded"
     return Limited(reason, Problem(429, message, kind, code, None, wait_s, more_headers=tuple(headers.items())))

@@ -10,6 +10,7 @@ from server.limits.holding import Hold, limited, rates_of
 from server.limits.standing import Amount, Moment, moment_of
 
 SWEEP_S = 60.0
+IDLE_S = 600.0
 
 Now = Callable[[], Moment]
 
@@ -41,11 +42,13 @@ class Accounts(Generic[Entry]):
     def __init__(self, opened: Callable[[str], Entry]) -> None:
         self._opened = opened
         self._of: dict[str, Entry] = {}
+        self._seen_s: dict[str, float] = {}
         self._swept_s = 0.0
 
     def of(self, caller: str, moment: Moment) -> Entry:
         """The caller's."""
         self._sweep(moment)
+        self._seen_s[caller] = moment.clock_s
         if caller not in self._of:
             self._of[caller] = self._opened(caller)
         return self._of[caller]
@@ -60,9 +63,10 @@ class Accounts(Generic[Entry]):
         if moment.clock_s - self._swept_s < SWEEP_S:
             return
         self._swept_s = moment.clock_s
-        self._of = {caller: account for caller, account in self._of.items() if not account.is_idle(moment)}
-        for account in self._of.values():
+        for caller, account in list(self._of.items()):
             account.forget(moment)
+            if moment.clock_s - self._seen_s[caller] > IDLE_S and account.is_idle(moment):
+                del self._of[caller], self._seen_s[caller]
 
 
 class MemoryLimiter:

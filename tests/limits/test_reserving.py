@@ -130,6 +130,19 @@ async def test_an_answer_longer_than_reserved_is_counted_whole() -> None:
     assert (await books.refused(allowance, 1)).problem.code == "insufficient_quota"
 
 
+async def test_only_where_waiting_helps_soon_is_a_client_to_try_again() -> None:
+    books, allowance = Books(), Allowance(cost_per_day=1.0)
+    hold = await books.take(allowance, 0, NANOS)
+    held = await books.refused(allowance, 0, 1)
+    hold.end(Amount(0, NANOS))
+    spent = await books.refused(allowance, 0, 1)
+    never = await books.refused(allowance, 0, 2 * NANOS)
+
+    assert [error.problem.headers for error in (held, spent, never)] == [
+        {"retry-after": "1"}, {"retry-after": "43200", "x-should-retry": "false"}, {"x-should-retry": "false"},
+    ]  # fmt: skip
+
+
 async def test_a_new_day_has_a_new_budget_and_the_month_goes_on() -> None:
     books = Books()
     allowance = Allowance(cost_per_day=1.0, cost_per_month=1.5)
