@@ -17,7 +17,6 @@ from server.building import Served, auditor_of, build, new_session
 from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
-from server.draining import Draining
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
 from server.errors import RequestError
 from server.limits.opening import admitting
@@ -25,7 +24,7 @@ from server.listing import get_model, health, list_cascades, list_models, list_p
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
-from server.readiness import Readiness
+from server.readiness import Leaving, Readiness
 from server.recall import Unavailable
 from server.refusing import failed, nobody_there, not_answered, not_available, not_routed, refused
 from server.settings.schema import Settings
@@ -42,7 +41,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.state = state
     app.state.metrics = Metrics()
-    app.state.draining = Draining()
+    app.state.leaving = Leaving()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
@@ -80,7 +79,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     ):
         app.state.keeping = keeping
         app.state.admission = admission
-        app.state.draining.on_close(admission.close)
+        app.state.leaving.on_close(admission.close)
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())

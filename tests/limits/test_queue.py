@@ -197,7 +197,7 @@ async def test_a_gateway_that_stops_says_so_refuses_who_waits_and_ends_what_it_b
                 {
                     "tiers": {"small": {**tier, "urls": [small.url]}, "large": {**tier, "urls": [large.url]}},
                     "cascades": {"auto": cascade},
-                    "server": {"port": port, "notice_s": 3600},
+                    "server": {"port": port, "drain_s": 600},
                     "store": {"url": "none"},
                 }
             )
