@@ -21,11 +21,11 @@ export MALLOC_TRIM_THRESHOLD_ := 8000000000
 run: $(VENV)/run.done  ## the demo pair behind the gateway
 	exec $(BIN)/smallfirst up
 
-test: $(VENV)/test.done $(VENV)/redis.done $(CLIENTS_VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
+test: $(VENV)/test.done $(VENV)/programs.done $(CLIENTS_VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
 	$(BIN)/pytest
 	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
-test-without-vllm: $(VENV)/test.done $(VENV)/redis.done $(CLIENTS_VENV)/test.done lint  ## what can be tested where vLLM does not run
+test-without-vllm: $(VENV)/test.done $(VENV)/programs.done $(CLIENTS_VENV)/test.done lint  ## what can be tested where vLLM does not run
 	$(BIN)/pytest --ignore tests/vllm
 	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
@@ -54,13 +54,8 @@ $(VENV)/test.done: $(VENV)/torch.done pyproject.toml
 	$(BIN)/pip install -q -e '.[engine,dev]'
 	touch $@
 
-# A Redis or a Valkey, for the tests to start as their own; by apt where there is none.
-$(VENV)/redis.done: $(VENV)/bin/pip
-	command -v redis-server >/dev/null || command -v valkey-server >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ]; then as_root=env; else as_root='sudo -n'; fi; \
-	  command -v apt-get >/dev/null && $$as_root apt-get -qq update \
-	  && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y redis-server >/dev/null; } \
-	|| { echo 'the tests need a redis-server or a valkey-server: install one, so that it is in the PATH' >&2; exit 1; }
+$(VENV)/programs.done: $(VENV)/bin/pip tests/programs.sh
+	tests/programs.sh
 	touch $@
 
 $(CLIENTS_VENV)/test.done: pyproject.toml

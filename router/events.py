@@ -39,6 +39,14 @@ class Foreseen:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A call to a tier begins, for an answer or for what it says of a draft; a `Called` ends it, in the same task."""
+
+    tier: str
+    about: About = "answer"
+
+
+@dataclass(frozen=True, slots=True)
 class Began:
     """The first piece of a tier's answer has come, after so many seconds of waiting for it."""
 
@@ -148,8 +156,8 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Called:
     """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
-    that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; and
-    what it was asked for: an answer, or what it says of a draft."""
+    that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; what
+    it was asked for: an answer, or what it says of a draft; and why it failed, if it did."""
 
     tier: str
     usage: Usage
@@ -158,6 +166,7 @@ class Called:
     handed: bool = False
     went_on: WentOn | None = None
     about: About = "answer"
+    failure: FailureReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,7 @@ class Finished:
 Event = (
     Planned
     | Foreseen
+    | Asked
     | Began
     | Wrote
     | Drafted

@@ -73,7 +73,8 @@ class Fit(Part):
 class Trust(Part):
     """One cascade's artefact. `tiers` are its tiers in order; checks, missing evidence and `verdict` are as they were
     when it was certified; `opinions` are who answered the questions that it was fitted on; `fit` judges every request,
-    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft."""
+    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft. `recorded`
+    is the SHA-256 of the file that it was made from, `seen` a sketch of that file's questions."""
 
     kind: Literal["smallfirst-trust-1"] = "smallfirst-trust-1"
     tuned_on: date
@@ -88,6 +89,7 @@ class Trust(Part):
     verdict: Band | None = None
     opinions: Mapping[str, OpinionPrint] = {}
     skip: PromptGain | None = None
+    seen: Annotated[str, Field(pattern=r"^([0-9a-f]{12})*$")] = ""
 
     def misfits(
         self,

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import structlog
 
@@ -17,10 +17,10 @@ from models.answer import Delta, Draft, draft_of
 from models.errors import ModelError
 from models.prompt import Prompt
 from router.alarm import Stretch
-from router.audits import AuditResult, Entry, Sampling, Tally, can_be_audited, to_audit
+from router.audits import AuditResult, Entry, Sampling, Span, Tally, can_be_audited, to_audit
 from router.cascade import Cascade
 from router.drafting import length_of, whole
-from router.events import Called, Event
+from router.events import Called, CheckReason, Event
 from router.graders import said_in
 from router.outcome import Outcome
 from router.policy import Policy
@@ -33,7 +33,8 @@ FOLD_EVERY_S = 5.0
 FOLD_FIRST_S = 1.5  # what a start may wait for it
 STOP_WITHIN_S = 2.0
 
-Nothing = Literal["failed", "dropped"]
+Nothing = Literal["dropped"]
+CHECKS = get_args(CheckReason)
 
 log = structlog.get_logger()
 
@@ -84,9 +85,11 @@ class Ticket:
     and so was whether it is. Only of one that is drawn is the answer kept."""
 
     def __init__(
-        self, auditor: "Auditor", prompt: Prompt, propensity: float, *, drawn: bool, artefact: str | None
-    ) -> None:
+        self, auditor: "Auditor", prompt: Prompt, policy: Policy, propensity: float, *, drawn: bool,
+        artefact: str | None,
+    ) -> None:  # fmt: skip
         self.propensity = propensity
+        self._policy = policy
         self._artefact = artefact
         self._auditor = auditor
         self._prompt = prompt
@@ -110,6 +113,15 @@ class Ticket:
             decision, self._prompt, draft_of(self._deltas), length_of(self._deltas), outcome.tier,
             outcome.confidence, self.propensity, entry, self._artefact,
         )  # fmt: skip
+
+    def span(self, outcome: Outcome, *, accepted: bool) -> Span:
+        """This request among the others. Seen is one that was not accepted because its draft was judged so, and that
+        was not drawn where it was; by no rules that send up more than what was certified."""
+        trusted = self._auditor.cascade.trusted
+        certified = trusted is None or (self._policy.skip is None and self._policy.verdict == trusted.trust.verdict)
+        judged = outcome.first_confidence is not None or outcome.reason in CHECKS
+        is_seen = certified and (accepted or judged) and not (accepted and self._drawn and not self.is_drawn)
+        return Span(self.propensity, 0.0 if is_seen else self.propensity, self._policy.threshold)
 
     @property
     def is_drawn(self) -> bool:
@@ -157,18 +169,19 @@ class Auditor:
         propensity = self.propensity if can_be_audited(prompt) else 0.0
         drawn = self.sampling is not None and self.sampling.draws(propensity)
         artefact = self.watch.artefact if policy.mode == "certified" else None
-        return Ticket(self, prompt, propensity, drawn=drawn, artefact=artefact)
+        return Ticket(self, prompt, policy, propensity, drawn=drawn, artefact=artefact)
 
     def ended(self, ticket: Ticket, outcome: Outcome, decision: str) -> None:
         """A request was answered whole."""
         if outcome.first_confidence is not None:
             self.watch.scored(outcome.first_confidence)
         accepted = outcome.tier != self.cascade.final.name
+        span = ticket.span(outcome, accepted=accepted)
         if self.sampling is None or not (accepted and ticket.is_drawn):
-            self._tally.passed(ticket.propensity)
+            self._tally.passed(span)
             return
         self.sampling.began()
-        job = ticket.job(outcome, decision, self._tally.began(ticket.propensity))
+        job = ticket.job(outcome, decision, self._tally.began(span))
         try:
             self._queue.put_nowait(job)
         except asyncio.QueueFull:
@@ -178,12 +191,7 @@ class Auditor:
         """Audit what is drawn, one after the other, until cancelled."""
         while True:
             job = await self._queue.get()
-            try:
-                found = await self._found(job)
-            except Exception:  # the top of its task, and a grader may be anybody's
-                log.exception("audit failed", cascade=self.cascade.name)
-                found = "failed"
-            self._over(job, found)
+            self._over(job, await self._found(job))
             await self.fold()
 
     async def follow(self) -> None:
@@ -206,10 +214,29 @@ class Auditor:
         self._tell()
 
     async def _found(self, job: Job) -> Audit | Nothing:
-        """What the final tier says to it, and what that comes to."""
+        """What the final tier says to it, and what that comes to. That one failed is kept too: it may be what it was
+        asked that did it."""
         if not self._has_room():
             return "dropped"
-        final, spent = self.cascade.final, list[float]()
+        spent = list[float]()
+        try:
+            loss, written = await self._compared(job, spent)
+        except (ModelError, TimeoutError):
+            loss, written = None, None
+        except Exception:  # the top of its task, and a grader may be anybody's
+            log.exception("audit failed", cascade=self.cascade.name)
+            loss, written = None, None
+        return Audit(
+            id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
+            final=self.cascade.final.name, propensity=job.propensity, loss=loss, grader=self.comparing.grader,
+            confidence=job.confidence, cost=sum(spent), artefact=job.artefact, draft_tokens=job.tokens,
+            final_tokens=written,
+        )  # fmt: skip
+
+    async def _compared(self, job: Job, spent: list[float]) -> tuple[bool | None, int]:
+        """Whether the draft is a loss, and the tokens of what the final tier says; each call's cost is added to
+        `spent`. Raises ModelError, TimeoutError, and whatever graders do."""
+        final = self.cascade.final
 
         def observe(event: Event) -> None:
             if isinstance(event, Called):
@@ -217,20 +244,13 @@ class Auditor:
                 self._pay(spent[-1])
             self._counting.observe(event, self.cascade.name)
 
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                parts = await whole(final, to_audit(job.prompt), observe)
-        except (ModelError, TimeoutError):
-            return "failed"
+        async with asyncio.timeout(WITHIN_S):
+            parts = await whole(final, to_audit(job.prompt), observe)
         deltas = [part for part in parts if isinstance(part, Delta)]
         right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(deltas)))
-        self.cascade.ratio.learn_audited(drafted=job.tokens, written=length_of(deltas))
-        return Audit(
-            id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
-            final=final.name, propensity=job.propensity, loss=None if right is None else not right,
-            grader=self.comparing.grader, confidence=job.confidence, cost=sum(spent), artefact=job.artefact,
-            draft_tokens=job.tokens, final_tokens=length_of(deltas),
-        )  # fmt: skip
+        written = length_of(deltas)
+        self.cascade.ratio.learn_audited(drafted=job.tokens, written=written)
+        return None if right is None else not right, written
 
     def _pay(self, cost: float) -> None:
         self._counting.audit_cost(self.cascade.name, self.cascade.final.name, cost)
@@ -244,10 +264,11 @@ class Auditor:
         audit = found if isinstance(found, Audit) else None
         if not isinstance(found, Audit):
             self._counting.audited(self.cascade.name, found)
-        lost = 0.0
-        for one, exposure in self._tally.ended(job.entry, audit):
-            is_kept = self._keep(replace(one, exposure=exposure + lost))
-            lost = 0.0 if is_kept else exposure + lost
+        lost = Span()
+        for one, span in self._tally.ended(job.entry, audit):
+            lost += span
+            kept = replace(one, exposure=lost.exposure, unseen=lost.unseen, threshold=lost.threshold)
+            lost = Span() if self._keep(kept) else lost.without(one.propensity)
         self._tally.returned(lost)
 
     def _keep(self, audit: Audit) -> bool:
@@ -292,7 +313,7 @@ def text_of(draft: Draft) -> str:
 def result_of(audit: Audit) -> AuditResult:
     """What it came to."""
     if audit.loss is None:
-        return "undecided"
+        return "failed" if audit.final_tokens is None else "undecided"
     return "disagreed" if audit.loss else "agreed"
 
 

@@ -1,6 +1,6 @@
 """From settings to the running things: pools, tiers and cascades."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -48,10 +48,13 @@ class Served:
         return self.cascades.get(name) or self.tiers.get(name)
 
 
-def new_session() -> aiohttp.ClientSession:
-    """The one pool of connections to all servers; must be made in a running event loop and closed."""
+def new_session(of_calls: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
+    """The one pool of connections to all servers, and who follows its calls; must be made in a running event loop and
+    closed."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    return aiohttp.ClientSession(connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[*of_calls]
+    )
 
 
 def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
@@ -120,11 +123,20 @@ def comparing_by(name: str) -> Comparing:
 
 def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
     """A tier's servers."""
-    key = tier.api_key.get_secret_value() if tier.api_key else None
-    limits = Limits(**tier.limits.model_dump())
-    endpoints = [Endpoint(url, tier.model, key, tier.dialect, priorities=tier.schedules) for url in tier.urls]
+    limits = limits_of(tier)
     rules = PoolRules(tier.on_broken_stream, tier.saturation_tokens)
-    return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
+    return Pool(endpoints_of(tier), lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
+
+
+def endpoints_of(tier: TierSettings) -> Sequence[Endpoint]:
+    """Where they are, by the names that the operator gave."""
+    key = tier.api_key.get_secret_value() if tier.api_key else None
+    return [Endpoint(url, tier.model, key, tier.dialect, priorities=tier.schedules) for url in tier.urls]
+
+
+def limits_of(tier: TierSettings) -> Limits:
+    """How long they may take."""
+    return Limits(**tier.limits.model_dump())
 
 
 def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:

@@ -84,7 +84,7 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Of:
     """What the questions are of: the tiers as they were recorded, the policy's other rules, the grader, the file's
-    SHA-256, and who answered questions about drafts."""
+    SHA-256 and a sketch of its questions, and who answered questions about drafts."""
 
     tiers: tuple[TierPrint, ...]
     checks: tuple[CheckReason, ...]
@@ -92,6 +92,7 @@ class Of:
     grader: str
     recorded: str
     opinions: Mapping[str, OpinionPrint] = field(default_factory=dict)
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         gate=gate_of(examples, fit, wanted.gate_sizes),
         opinions=of.opinions,
         skip=skip,
+        seen=of.seen,
     )
     scorer = fit.judging
     return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None)

@@ -181,6 +181,8 @@ class ScriptedServer:
                 return web.json_response({"error": {"message": "too odd"}}, status=self.script.status)
         if "messages" in body:
             return web.json_response({"tokens": PROMPT_IDS * len(body["messages"])})
+        if not isinstance(body.get("prompt"), str):
+            return web.json_response({"error": {"message": "prompt: field required"}}, status=400)
         words = body["prompt"].split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
 
