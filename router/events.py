@@ -8,8 +8,8 @@ from models.answer import Piece, Speculation, Usage, WentOn
 from models.errors import FailureReason
 
 Mode = Literal["threshold", "certified", "exact"]
-Lapse = Literal["uncertified", "alarmed", "expired", "stale", "unread"]
-Fallback = Literal[Lapse, "unknown-task"]
+Lapse = Literal["alarmed", "expired", "stale", "unread"]
+Fallback = Literal[Lapse, "uncertified", "unknown-task"]
 ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]

@@ -130,6 +130,7 @@ def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
     }
     if keeping is not None:
         for one in overseen.values():
-            one.auditor.watch.remembers()
+            for watch in one.auditor.watches.values():
+                watch.remembers()
     metrics.oversee([*overseen.values()])
     return overseen

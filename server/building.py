@@ -23,8 +23,9 @@ from router.policy import Policy
 from router.scorers import SCORERS, AskingName, ScorerName, scorer_of
 from router.skipping import Skip
 from router.steering import Steering
+from router.trust import Trust
 from router.trusted import Trusted
-from router.watch import Watch
+from router.watch import Watch, alpha_of_cluster
 from server.auditing import Auditor, Comparing, Counting
 from server.settings.cascade import AuditSettings, BudgetSettings, CascadeSettings
 from server.settings.schema import Settings
@@ -36,12 +37,13 @@ KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What clients can ask for by name, and the pools behind it."""
+    """What clients can ask for by name, the pools behind it, and the watches over certificates: by the cascade, and by
+    the cluster that a certificate is for (None: the global fit)."""
 
     cascades: Mapping[str, Cascade]
     tiers: Mapping[str, Cascade]
     pools: Mapping[str, Pool]
-    watches: Mapping[str, Watch]
+    watches: Mapping[str, Mapping[str | None, Watch]]
 
     def find(self, name: str) -> Cascade | None:
         """The cascade, or the single tier, of that name."""
@@ -69,26 +71,38 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
             for name, tier in tiers.items()
         },
         pools=pools,
-        watches={name: watch_of(cascade, settings.cascades[name], pools) for name, cascade in cascades.items()},
+        watches={name: watches_of(cascade, settings.cascades[name], pools) for name, cascade in cascades.items()},
     )
 
 
-def watch_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, Pool]) -> Watch:
-    """What is known of a cascade's certificate."""
-    trust = None if cascade.trusted is None else cascade.trusted.trust
-    if cascade.trusted is None or trust is None or trust.watched is None:
-        return Watch()
+def watches_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, Pool]) -> Mapping[str | None, Watch]:
+    """A watch over each of a cascade's certificates, by its cluster."""
+    if cascade.trusted is None:
+        return {}
+    trust, artefact = cascade.trusted.trust, cascade.trusted.identity
     asked = {name: opinion.tier or cascade.tiers[0].name for name, opinion in settings.opinions.items()}
-    histogram = None if trust.clusters else trust.fit.confidences  # that of all says nothing of the tasks' own fits
-    return Watch(
-        trust.watched,
-        artefact=cascade.trusted.identity,
-        drift=None if histogram is None else Drift(histogram),
-        changed=lambda: trust.changed(
-            [pools[tier.name].fingerprints for tier in cascade.tiers],
-            {name: pools[tier].fingerprints for name, tier in asked.items()},
-        ),
-    )
+
+    def changed() -> Sequence[str]:
+        return trust.changed(
+            [pools[tier.name].likenesses for tier in cascade.tiers],
+            {name: pools[tier].likenesses for name, tier in asked.items()},
+        )
+
+    alpha = alpha_of_cluster(len(trust.certificates))
+    return {
+        cluster: Watch(
+            certificate, cluster=cluster, artefact=artefact, alpha=alpha, drift=drift_of(trust, cluster),
+            changed=changed,
+        )
+        for cluster, certificate in trust.certificates.items()
+    }  # fmt: skip
+
+
+def drift_of(trust: Trust, cluster: str | None) -> Drift | None:
+    """Who compares a cluster's confidences. Where there are clusters, those of all questions say nothing of the
+    requests that are left."""
+    histogram = trust.fits[cluster].confidences
+    return None if histogram is None or (cluster is None and trust.clusters) else Drift(histogram)
 
 
 def auditor_of(

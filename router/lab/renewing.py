@@ -50,11 +50,13 @@ class Audited:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What is renewed: its certificate, the artefact's fingerprint, and the verdict's band, where there is one."""
+    """What is renewed: its certificate, the artefact's fingerprint, the verdict's band, where there is one, and the
+    cluster that it is for, where there are several."""
 
     certificate: Certificate
     artefact: str
     verdict: Band | None = None
+    cluster: str | None = None
 
     @property
     def round(self) -> int:

@@ -324,12 +324,16 @@ def recertify(
             min=0.0001, max=0.5, help="Certify that at most this share of requests disagrees; as before, if not given."
         ),
     ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Of certificates by task, only this one's; again for more. Else all.")
+    ] = None,
 ) -> None:
     """Certify a cascade's policy anew, from the audits of the drafts that it accepted (extra `lab`)."""
     with extra("lab"):
         from server.cli.recertify import run_recertify
 
-    raise typer.Exit(run_recertify(config, cascade, epsilon=epsilon, out=out, environment=os.environ))
+    code = run_recertify(config, cascade, epsilon=epsilon, out=out, environment=os.environ, tasks=task or ())
+    raise typer.Exit(code)
 
 
 @app.command()

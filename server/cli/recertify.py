@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,8 @@ from rich.console import Console
 from router.certificate import Certificate
 from router.lab.certifying import CannotCertify, Wanted
 from router.lab.renewing import Line, NotYet, audits_needed, renew, seen_at
-from router.trust import Trust, trust_written
+from router.trust import Fit, Trust, trust_written
+from router.watch import alpha_of_cluster
 from server.cli.console import WRONG_USE, complain
 from server.cli.renewable import NotNow, audited_of, is_about, none_of, refuse_alarmed
 from server.settings.reading import SettingsError, read_settings
@@ -37,7 +39,13 @@ class Renewed:
 
 
 def run_recertify(
-    config: Path, cascade: str | None, *, epsilon: float | None, out: Path | None, environment: Mapping[str, str]
+    config: Path,
+    cascade: str | None,
+    *,
+    epsilon: float | None,
+    out: Path | None,
+    environment: Mapping[str, str],
+    tasks: Sequence[str] = (),
 ) -> int:
     """Say what the audits certify, and write the artefact where a file is named; 1 where they do not do, 2 where there
     is nothing to renew."""
@@ -45,12 +53,13 @@ def run_recertify(
         settings = read_settings(config, environment)
         name = chosen(settings, cascade)
         trust = trust_of(name, settings)
-        line = line_of(trust)
-        wanted = wanted_of(line, epsilon)
-        now = datetime.now(UTC)
-        done = renewed(line, wanted, audits_in(settings, name, environment), now)
+        lines = lines_of(trust, tasks)
+        wanted = [wanted_of(line, epsilon) for line in lines]
+        placed, now = audits_in(settings, name, environment), datetime.now(UTC)
+        refuse_any_alarmed(trust, placed)
+        done = [renewed(line, one, placed, now) for line, one in zip(lines, wanted, strict=True)]
         if out is not None:
-            write(with_certificate(trust, done.certificate), out)
+            write(with_certificates(trust, done), out)
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -64,7 +73,7 @@ def run_recertify(
         complain([str(wrong)])
         return 1
     console = Console(highlight=False, soft_wrap=True)
-    for said in told(name, done, out):
+    for said in (*(said for one in done for said in told(name, one)), *left(trust, done), written(name, out)):
         console.print(said, markup=False)
     return 0
 
@@ -84,28 +93,32 @@ def trust_of(name: str, settings: Settings) -> Trust:
     cascade = settings.cascades[name]
     if cascade.trust is None:
         raise CannotRenew(f"cascades.{name}: there is no artefact in trust: make one with `smallfirst tune`")
-    refuse_clusters(cascade.trust)
     return cascade.trust
 
 
-def refuse_clusters(trust: Trust) -> None:
-    """Raise CannotRenew where there are certificates by task: an audit does not say which of them it is about."""
-    if trust.clusters:
-        tasks = ", ".join(sorted(trust.clusters))
-        raise CannotRenew(
-            f"the artefact has certificates by task ({tasks}), and audits do not say whose they are: tune again on"
-            " fresh questions, with --by-task, or without it so that audits can renew the one certificate"
-        )
+def lines_of(trust: Trust, tasks: Sequence[str] = ()) -> Sequence[Line]:
+    """What is renewed: the certificate that serves; of those by task the ones that are named, or all. Raises
+    CannotRenew."""
+    if not trust.clusters:
+        if tasks:
+            raise CannotRenew("the artefact has no certificates by task: leave --task out")
+        return [line_of(trust, trust.fit, None)]
+    known = ", ".join(sorted(trust.clusters))
+    for task in tasks:
+        if task not in trust.clusters:
+            raise CannotRenew(f"the artefact has no certificate for {task!r} (there are: {known})")
+    certified = [task for task, fit in trust.clusters.items() if fit.certificate is not None]
+    return [line_of(trust, trust.clusters[task], task) for task in dict.fromkeys(tasks or certified or trust.clusters)]
 
 
-def line_of(trust: Trust) -> Line:
-    """What is renewed. Raises CannotRenew."""
-    certificate = trust.fit.certificate
-    if certificate is None:
-        raise CannotRenew("the artefact has no certificate: `smallfirst tune --epsilon` makes the first one")
-    if certificate.watched is None:
-        raise CannotRenew("no audits watch the certificate: tune again with --audit-grader")
-    return Line(certificate, trust.identity, trust.verdict)
+def line_of(trust: Trust, fit: Fit, cluster: str | None) -> Line:
+    """One certificate's. Raises CannotRenew."""
+    whose = "" if cluster is None else f" for {cluster}"
+    if fit.certificate is None:
+        raise CannotRenew(f"the artefact has no certificate{whose}: `smallfirst tune --epsilon` makes the first one")
+    if fit.certificate.watched is None:
+        raise CannotRenew(f"no audits watch the certificate{whose}: tune again with --audit-grader")
+    return Line(fit.certificate, trust.identity, trust.verdict, cluster)
 
 
 def wanted_of(line: Line, epsilon: float | None) -> Wanted:
@@ -132,12 +145,40 @@ def audits_in(settings: Settings, name: str, environment: Mapping[str, str]) -> 
     return list(audits_of(home.url, name))
 
 
+def refuse_any_alarmed(trust: Trust, placed: Sequence[Placed]) -> None:
+    """Raise NotNow where an alarm has sounded or warns, also one whose certificate is not renewed: another artefact
+    begins with other alarms."""
+    alpha = alpha_of_cluster(len(trust.certificates))
+    fits: list[tuple[str | None, Fit]] = [*trust.clusters.items()] if trust.clusters else [(None, trust.fit)]
+    for cluster, fit in fits:
+        if fit.certificate is not None and fit.certificate.watched is not None:
+            line = Line(fit.certificate, trust.identity, trust.verdict, cluster)
+            grader, _ = fit.certificate.watched
+            with of_task(cluster):
+                refuse_alarmed(line, [one for one in placed if is_about(one, line, grader)], alpha=alpha)
+
+
+@contextmanager
+def of_task(cluster: str | None) -> Iterator[None]:
+    """What cannot be done now is said of this task."""
+    try:
+        yield
+    except NotNow as wrong:
+        if cluster is None:
+            raise
+        raise NotNow(f"{cluster}: {wrong}") from wrong
+
+
 def renewed(line: Line, wanted: Wanted, placed: Sequence[Placed], now: datetime) -> Renewed:
     """The certificate that the audits give. Raises NotNow."""
-    own = [one for one in placed if is_about(one, line, wanted.grader)]
+    with of_task(line.cluster):
+        return renewed_by([one for one in placed if is_about(one, line, wanted.grader)], line, wanted, placed, now)
+
+
+def renewed_by(own: Sequence[Placed], line: Line, wanted: Wanted, placed: Sequence[Placed], now: datetime) -> Renewed:
+    """By these of all audits. Raises NotNow."""
     if not own:
         raise NotNow(none_of(placed, line, wanted.grader))
-    refuse_alarmed(line, own)
     audits = [audited_of(one) for one in own]
     found = renew(audits, line, wanted, now=now)
     if isinstance(found, NotYet):
@@ -154,9 +195,19 @@ def renewed(line: Line, wanted: Wanted, placed: Sequence[Placed], now: datetime)
     return Renewed(line, found, own, more)
 
 
-def with_certificate(trust: Trust, certificate: Certificate) -> Trust:
-    """The artefact with the new certificate in place of the old."""
-    return trust.model_copy(update={"fit": trust.fit.model_copy(update={"certificate": certificate})})
+def with_certificates(trust: Trust, done: Sequence[Renewed]) -> Trust:
+    """The artefact with the new certificates in place of the old."""
+    clusters = dict(trust.clusters)
+    for one in done:
+        if one.line.cluster is None:
+            return trust.model_copy(update={"fit": renewed_fit(trust.fit, one)})
+        clusters[one.line.cluster] = renewed_fit(clusters[one.line.cluster], one)
+    return trust.model_copy(update={"clusters": clusters})
+
+
+def renewed_fit(fit: Fit, done: Renewed) -> Fit:
+    """The same, with the new certificate."""
+    return fit.model_copy(update={"certificate": done.certificate})
 
 
 def write(trust: Trust, out: Path) -> None:
@@ -166,8 +217,9 @@ def write(trust: Trust, out: Path) -> None:
     beside.replace(out)
 
 
-def told(name: str, done: Renewed, out: Path | None) -> Iterator[str]:
-    """What was found, and what becomes of it."""
+def told(cascade: str, done: Renewed) -> Iterator[str]:
+    """What was found."""
+    name = cascade if done.line.cluster is None else f"{cascade}, {done.line.cluster}"
     line, certificate, audits = done.line, done.certificate, [one.audit for one in done.audits]
     first = datetime.fromtimestamp(min(time.time(), *(one.time for one in audits)), UTC).date()
     disagreed, untold = (sum(one.loss is wanted for one in audits) for wanted in (True, None))
@@ -189,10 +241,21 @@ def told(name: str, done: Renewed, out: Path | None) -> Iterator[str]:
     if certificate.threshold > before.threshold:
         more = "no number of audits would do" if done.more is None else f"about {done.more} more audits would do"
         yield f"the threshold is higher than before; to keep it, {more} at this rate of losses"
+
+
+def left(trust: Trust, done: Sequence[Renewed]) -> Iterator[str]:
+    """What becomes of the certificates that are not renewed."""
+    renewed_ones = {one.line.cluster for one in done}
+    for task, fit in trust.clusters.items():
+        if task not in renewed_ones and fit.certificate is not None:
+            yield f"{task}: keeps its certificate, until {fit.certificate.expires_on}; its audits are counted anew"
+
+
+def written(name: str, out: Path | None) -> str:
+    """Where the artefact is."""
     if out is None:
-        yield "nothing is written: name a file with --out"
-    else:
-        yield f"written: {out}: name it as `trust` of {name}, and start the gateway anew"
+        return "nothing is written: name a file with --out"
+    return f"written: {out}: name it as `trust` of {name}, and start the gateway anew"
 
 
 def exposure_in(certificate: Certificate) -> float:

@@ -14,16 +14,20 @@ class NotNow(Exception):
 
 
 def is_about(one: Placed, line: Line, grader: str) -> bool:
-    """Whether an audit may be used: of a draft that this artefact's certificate accepted, by this grader, and not used
-    in an earlier round."""
-    return one.audit.artefact == line.artefact and one.audit.grader == grader and one.place > line.after
+    """Whether an audit may be used: of a draft that this certificate of this artefact accepted, by this grader, and not
+    used in an earlier round."""
+    audit = one.audit
+    of_line = audit.artefact == line.artefact and audit.cluster == line.cluster
+    return of_line and audit.grader == grader and one.place > line.after
 
 
 def none_of(placed: Sequence[Placed], line: Line, grader: str) -> str:
     """Why there are no audits to use, and what to do."""
-    of_others = sum(one.audit.artefact != line.artefact for one in placed)
-    graded_otherwise = sum(one.audit.artefact == line.artefact and one.audit.grader != grader for one in placed)
-    found = f"{of_others} are of other artefacts or modes, {graded_otherwise} by other graders than {grader}"
+    own = [one.audit for one in placed if one.audit.artefact == line.artefact]
+    found = f"{len(placed) - len(own)} are of other artefacts or modes"
+    found += f", {sum(one.grader != grader for one in own)} by other graders than {grader}"
+    if line.cluster is not None:
+        found += f", {sum(one.cluster != line.cluster for one in own)} of other tasks"
     if line.after and any(one.place <= line.after for one in placed):
         found += f", and places up to {line.after} were there in the round before"
     return (
@@ -32,10 +36,10 @@ def none_of(placed: Sequence[Placed], line: Line, grader: str) -> str:
     )
 
 
-def refuse_alarmed(line: Line, own: Sequence[Placed]) -> None:
-    """Raise NotNow where these audits speak against the certificate: what came before cannot speak for how it is now,
-    and a renewal would forget what they show."""
-    watched = watch_of(line.certificate)
+def refuse_alarmed(line: Line, own: Sequence[Placed], *, alpha: float) -> None:
+    """Raise NotNow where these audits speak against the certificate, whose alarm is to sound falsely with probability
+    `alpha` at most: what came before cannot speak for how it is now, and a renewal would forget what they show."""
+    watched = watch_of(line.certificate, alpha=alpha)
     for one in own:
         watched = folded_in(watched, one.audit)
     if watched.alarm.sounds:

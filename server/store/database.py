@@ -151,8 +151,8 @@ def begin_in_sqlite(connection: Connection) -> None:
 
 
 def migrated(connection: Connection, to: str = "head") -> None:
-    """Bring the tables to what this version knows, or to an earlier step, inside the connection's transaction. Raises StoreDown where a later
-    version made them."""
+    """Bring the tables to what this version knows, or to an earlier step, inside the connection's transaction. Raises
+    StoreDown where a later version made them."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError

@@ -70,6 +70,7 @@ AUDITS = Table(
     Column("draft_tokens", Integer),
     Column("final_tokens", Integer),
     *numbers("exposure", "unseen", "threshold"),
+    Column("cluster", WORD),
     Index("audits_by_place", "cascade", "place"),
     Index("audits_by_decision", "decision"),
 )

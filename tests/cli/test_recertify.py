@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -84,11 +84,17 @@ class Command:
     heard: pytest.CaptureFixture[str]
 
     def __call__(
-        self, cascade: str | None = None, *, out: str | None = None, epsilon: float | None = None
+        self,
+        cascade: str | None = None,
+        *,
+        out: str | None = None,
+        epsilon: float | None = None,
+        tasks: Sequence[str] = (),
     ) -> tuple[int, str, str]:
         """Its code, and what it said and complained of."""
         file = None if out is None else self.folder / out
-        code = run_recertify(self.folder / "pair.yaml", cascade, epsilon=epsilon, out=file, environment={})
+        config = self.folder / "pair.yaml"
+        code = run_recertify(config, cascade, epsilon=epsilon, out=file, environment={}, tasks=tasks)
         said = self.heard.readouterr()
         return code, said.out, said.err
 
@@ -271,6 +277,51 @@ def test_audits_that_are_too_old_renew_nothing(tmp_path: Path, recertified: Comm
     assert "a certificate from them would have expired on" in error
 
 
+BY_TASK = trust(certified=FIRST, clusters={"sums": fit(threshold=0.6, certified=FIRST),
+                                           "prose": fit(threshold=0.6, certified=FIRST)})  # fmt: skip
+
+
+def test_certificates_by_task_are_renewed_each_from_its_own_audits(tmp_path: Path, recertified: Command) -> None:
+    configured(tmp_path, BY_TASK)
+    filled(tmp_path, *kept(200, of=BY_TASK, cluster="sums"), *kept(300, of=BY_TASK, cluster="prose"),
+           *kept(50, of=BY_TASK))  # fmt: skip
+
+    code, said, error = recertified(out="next.json")
+
+    assert (code, error) == (0, "")
+    assert "auto, sums: round 2, from 200 audits" in said
+    assert "auto, prose: round 2, from 300 audits" in said
+    made = trust_of((tmp_path / "next.json").read_bytes())
+    assert [fit.certificate.renewal.exposure for fit in made.clusters.values()] == [200.0, 300.0]
+    assert made.fit == BY_TASK.fit, "with certificates by task it serves nothing"
+
+
+def test_a_task_with_too_few_audits_is_left_out_by_naming_the_others(tmp_path: Path, recertified: Command) -> None:
+    configured(tmp_path, BY_TASK)
+    filled(tmp_path, *kept(200, of=BY_TASK, cluster="sums"), *kept(5, of=BY_TASK, cluster="prose"))
+
+    code, _, error = recertified(out="next.json")
+    assert code == 1
+    assert "prose: disagreement <= 0.1 is not shown yet" in error
+
+    code, said, _ = recertified(out="next.json", tasks=["sums"])
+    assert code == 0
+    assert f"prose: keeps its certificate, until {FIRST.expires_on}; its audits are counted anew" in said
+    made = trust_of((tmp_path / "next.json").read_bytes())
+    assert made.clusters["prose"] == BY_TASK.clusters["prose"]
+    assert made.clusters["sums"].certificate.round == 2
+
+
+def test_an_alarm_of_one_task_keeps_all_from_being_renewed(tmp_path: Path, recertified: Command) -> None:
+    configured(tmp_path, BY_TASK)
+    filled(tmp_path, *kept(200, of=BY_TASK, cluster="sums"), *kept(60, losses=40, of=BY_TASK, cluster="prose"))
+
+    code, _, error = recertified(tasks=["sums"])
+
+    assert code == 1
+    assert "prose: the certificate's alarm has sounded" in error
+
+
 @pytest.mark.parametrize(
     ("written", "cascade", "option", "mistake"),
     [
@@ -279,11 +330,12 @@ def test_audits_that_are_too_old_renew_nothing(tmp_path: Path, recertified: Comm
         (None, {"trust": None, "mode": "exact"}, {}, "there is no artefact in trust: make one with `smallfirst tune`"),
         (trust(), {"mode": "threshold"}, {}, "no certificate: `smallfirst tune --epsilon` makes the first one"),
         (trust(certified=certificate(0.6)), {}, {}, "no audits watch the certificate: tune again with --audit-grader"),
-        (trust(certified=FIRST, clusters={"sums": fit(certified=FIRST)}), {}, {},
-         "the artefact has certificates by task (sums), and audits do not say whose they are: tune again"),
+        (trust(certified=FIRST, clusters={"sums": fit(certified=FIRST)}), {}, {"tasks": ["prose"]},
+         "the artefact has no certificate for 'prose' (there are: sums)"),
+        (TRUST, {}, {"tasks": ["sums"]}, "the artefact has no certificates by task: leave --task out"),
         (TRUST, {"checks": ["empty"]}, {}, "it was certified with the checks"),
     ],
-    ids=["another cascade", "no share", "no artefact", "no certificate", "unwatched", "by task", "other checks"],
+    ids=["cascade", "no share", "no artefact", "no certificate", "unwatched", "no such task", "no tasks", "checks"],
 )  # fmt: skip
 def test_what_cannot_be_renewed_is_told_in_a_line(
     tmp_path: Path,

@@ -24,7 +24,6 @@ from router.scorers import SCORERS
 from router.skipping import PromptGain, Skip
 from router.trusted import Trusted
 from router.verdict import Band
-from router.watch import Watch
 from server.auditing import QUEUED, Auditor, Comparing, auditing
 from server.store.memory import MemoryLedger
 from server.store.records import Record
@@ -103,7 +102,7 @@ def stage(
     tiers = (Tier("small", small, Price(1, 1)), Tier("large", final, Price(0, 0)))
     policy = Policy("threshold", SCORERS["mean-logprob"], 0.5, (), "accept")
     auditor = Auditor(
-        Cascade("auto", tiers, policy, LengthRatio(), Failover(1.0)), Watch(),
+        Cascade("auto", tiers, policy, LengthRatio(), Failover(1.0)), {},
         sampling=Sampling(AuditRules(1.0, 1.0), draw=Random(1)), comparing=Comparing("exact", grade),
         has_room=has_room, ledger=ledger, counting=counts,
     )  # fmt: skip
@@ -159,7 +158,7 @@ async def test_what_finds_the_queue_full_at_its_end_is_dropped() -> None:
         ticket.over(outcome, "decision")
 
     assert one.counts.results == ["dropped", "dropped"]
-    assert one.auditor.propensity == 0.0
+    assert one.auditor.propensity(None) == 0.0
     assert one.auditor.ticket(prompt, one.auditor.cascade.policy).propensity == 0.0
 
 

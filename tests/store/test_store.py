@@ -267,6 +267,24 @@ async def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) 
     assert found == []
 
 
+async def test_audits_from_before_there_were_clusters_are_of_none(tmp_path: Path) -> None:
+    store, kept = store_of(tmp_path), audit()
+    store.keeper.keep(kept)
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db")) as other:
+        other.execute("ALTER TABLE audits DROP COLUMN cluster")
+        other.execute("UPDATE alembic_version SET version_num = '0003'")
+        other.commit()
+
+    store, later = store_of(tmp_path), audit(cluster="sums")
+    store.keeper.keep(later)
+    await store.drain()
+
+    seen = await store.keeper.audits_since("auto", 0)
+    await store.close()
+    assert [one.audit for one in seen] == [kept, later]
+
+
 async def test_audits_have_one_order_for_all_gateways(tmp_path: Path) -> None:
     async with running_store(tmp_path) as first, running_store(tmp_path) as second:
         for number in range(20):
