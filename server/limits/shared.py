@@ -1,16 +1,15 @@
 """Limits that several gateways keep together in Redis. While it does not answer, each goes on with what it knows."""
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
 from server.access.caller import Allowance
-from server.limits.account import Account, Others, is_unbudgeted
+from server.limits.account import Others, is_unbudgeted
+from server.limits.entry import Entry, refuse_unasked
 from server.limits.holding import Hold, Rate, limited, rates_of, unavailable
 from server.limits.memory import Accounts, Now, now
 from server.limits.script import Heard, Scripts, StoreDown, Told, heard, keys_of, spent_key
@@ -36,47 +35,6 @@ class UpCounting(Protocol):
         ...
 
 
-@dataclass(eq=False, slots=True)
-class Entry:
-    """One caller's account here, under a name of its own in Redis, and what is not told there yet: of the minute, and
-    of which days and months."""
-
-    caller: str
-    account: Account = field(default_factory=Account)
-    me: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    version: int = 0
-    allowance: Allowance = field(default_factory=Allowance)
-    owed_requests: float = 0.0
-    owed_tokens: float = 0.0
-    untold: set[tuple[str, str]] = field(default_factory=set)
-    told_s: float = 0.0
-
-    def is_idle(self, moment: Moment) -> bool:
-        """Whether nothing would be lost with it."""
-        return not self.untold and self.account.is_idle(moment)
-
-    def forget(self, moment: Moment) -> None:
-        """Leave out what is over."""
-        self.account.forget(moment)
-
-    def over(self, wanted: Amount, spent: Amount, moment: Moment) -> None:
-        """A request for which `wanted` was reserved at that moment is over, and took `spent`."""
-        self.account.end(wanted, spent, moment)
-        self.owed_tokens += spent.tokens - wanted.tokens
-        self.untold.add((moment.day, moment.month))
-
-    def never_was(self) -> None:
-        """A request is not to count as one."""
-        self.account.never_was()
-        self.owed_requests -= 1
-
-    def is_due(self, moment: Moment, beat_s: float) -> bool:
-        """Whether Redis is to be told: of what has changed, and every so often of what is held."""
-        holds = self.account.running and moment.clock_s - self.told_s >= beat_s
-        return bool(self.untold or holds)
-
-
 class SharedLimiter:
     """One gateway's part. Redis decides while it answers; else what this gateway knows, and after `alone_s` callers
     with a budget are refused. What it holds is known there for `held_s` after it was last heard of."""
@@ -99,11 +57,16 @@ class SharedLimiter:
         entry = self._entries.of(caller, moment)
         entry.allowance = allowance
         if self._is_up:  # else it may be asked just now, aside, for as long as its limit is
-            async with entry.lock:
-                with suppress(StoreDown):
-                    if self._is_up:
-                        said = await self._said(entry, wanted, moment.day, moment.month)
-                        return self._decided(entry, said, wanted, moment)
+            refuse_unasked(entry, moment)
+            entry.asking += 1
+            try:
+                async with entry.lock:
+                    with suppress(StoreDown):
+                        if self._is_up:
+                            said = await self._said(entry, wanted, moment.day, moment.month)
+                            return self._decided(entry, said, wanted, moment)
+            finally:
+                entry.asking -= 1
         return self._alone(entry, wanted, moment)
 
     async def run(self) -> None:
@@ -138,7 +101,9 @@ class SharedLimiter:
         standing = said.standing(account, moment)
         if not said.allowed:
             why = refusal(standing, allowance, wanted, moment) or Refusal("requests", SOON_S)
-            raise limited(why, rates_of(standing, allowance))
+            refused = limited(why, rates_of(standing, allowance))
+            entry.refused(refused, standing)
+            raise refused
         account.standing(allowance, moment)
         account.took(wanted)
         left = Standing(said.requests + 1, said.tokens + wanted.tokens)

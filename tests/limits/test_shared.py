@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.access.caller import Allowance
+from server.limits.entry import MOST_ASKING
 from server.limits.holding import Hold, Limited
 from server.limits.link import Link
 from server.limits.script import StoreDown, keys_of
@@ -396,10 +397,10 @@ async def test_callers_with_odd_names_are_told_apart(gateways: Gateways) -> None
 
 
 class Stubborn:
-    """A Redis that refuses its first question, and never answers another."""
+    """A Redis that refuses its first question, and never answers another; or none at all."""
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, *, answers_first: bool = True) -> None:
+        self.asked = 0 if answers_first else 1
 
     async def leave(self, key: str, me: str) -> None:
         """Nobody does."""
@@ -425,3 +426,53 @@ async def test_nobody_waits_while_a_redis_that_is_away_is_asked_again() -> None:
 
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
+
+
+class Counting:
+    """A Redis that says no to everybody, by the minute's requests."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def leave(self, key: str, me: str) -> None:
+        """Nobody does."""
+        raise AssertionError(key + me)
+
+    async def reserve(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
+        """No."""
+        assert len(keys) == 4
+        assert told
+        self.asked += 1
+        return [0, b"10", b"0", b"0", b"0", b"0", b"0"]
+
+
+async def test_who_sends_far_more_than_it_may_does_not_keep_redis_busy() -> None:
+    scripts, clock = Counting(), [1000.0]
+    limiter = SharedLimiter(scripts, Quiet(), alone_s=9.0, now=lambda: moment_of(clock[0], NOON))
+    for _ in range(100):
+        with pytest.raises(Limited):
+            await limiter.reserve("a", Allowance(requests_per_minute=10), NOTHING)
+    asked = scripts.asked
+    with pytest.raises(Limited):
+        await limiter.reserve("a", Allowance(requests_per_minute=9), NOTHING)
+    clock[0] += 1.1
+    with pytest.raises(Limited):
+        await limiter.reserve("a", Allowance(requests_per_minute=9), NOTHING)
+
+    assert asked == 1
+    assert scripts.asked == 3
+
+
+async def test_no_more_than_so_many_wait_for_the_word_of_redis() -> None:
+    limiter = SharedLimiter(Stubborn(answers_first=False), Quiet(), alone_s=9.0)
+    waiting = [
+        asyncio.create_task(limiter.reserve("a", Allowance(streams_at_once=5), NOTHING)) for _ in range(MOST_ASKING)
+    ]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Limited):
+        await limiter.reserve("a", Allowance(streams_at_once=5), NOTHING)
+
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
