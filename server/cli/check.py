@@ -62,7 +62,7 @@ def limits(settings: Settings) -> Iterator[str]:
             waiting = f"{queue.waiting} may wait {queue.wait_s:g} s for that"
             yield f"cascade {name}: {queue.at_once} requests at once, {waiting}"
     default = settings.limits.default.model_dump(exclude_defaults=True)
-    each = ", ".join(f"{name.replace('_', ' ')}: {limit:g}" for name, limit in default.items())
+    each = ", ".join(f"{name.replace('_', ' ')}: {limit:.15g}" for name, limit in default.items())
     if settings.limits.url != "memory":
         yield f"limits: kept in Redis; {f'a caller without its own has {each}' if each else 'none but the callers own'}"
     elif each:
