@@ -17,9 +17,10 @@ from router.lab.measures import Floats
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.lab.selection import Roles
 from router.scorers import SCORERS, ConfidenceOf, Evidence, Scorer
-from router.skipping import asked_in
+from router.skipping import PromptGain
 from router.text_features import text_features
 from router.trust import Fit, OpinionPrint, Trust
+from router.words import asked_in
 
 CHECKS: tuple[CheckReason, ...] = get_args(CheckReason)
 
@@ -75,10 +76,10 @@ def evidence_of_all(
 
 
 def artefact_candidates(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Iterator[Candidate]:
-    """How the artefact judges each draft; and each prompt, where it can. Raises BadRecord where it reads what the file
-    does not have."""
+    """How the artefact judges each draft; and each prompt, where it needs no embedding for that. Raises BadRecord where
+    it reads what the file does not have."""
     yield judging_candidate(questions, roles, trust)
-    if trust.skip is not None:
+    if isinstance(trust.skip, PromptGain):
         confidence = np.array([trust.skip.confidence(prompt_of(one)) for one in questions])
         yield Candidate("artefact, before generation", confidence, before_generation=True)
 
@@ -89,9 +90,9 @@ def prompt_of(question: Recorded) -> str:
 
 
 def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Candidate:
-    """Each draft judged by the fit for its task; its opinions are the features that a recorded file has. Raises
+    """Each draft judged by the fit for its cluster; its opinions are the features that a recorded file has. Raises
     BadRecord."""
-    by_task = {task: fit.judging for task, fit in trust.clusters.items()}
+    by_cluster = {name: fit.judging for name, fit in trust.clusters.items()}
     fits = [trust.fit, *trust.clusters.values()]
     evidence = evidence_of_all(
         questions, roles, trust.checks, reads_tokens=any(fit.judging.reads_tokens for fit in fits)
@@ -102,12 +103,17 @@ def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust)
         signals = [as_served(one, roles, compared, said) for one, said in zip(questions, signals, strict=True)]
     judged = np.array(
         [
-            judged_by(by_task.get(one.task or "", trust.fit.judging), seen, opinions)
+            judged_by(by_cluster.get(cluster_of(one, trust) or "", trust.fit.judging), seen, opinions)
             for one, seen, opinions in zip(questions, evidence, signals, strict=True)
         ]
     )
     return Candidate("artefact", judged, trust.fit.confidence_of, thresholds_of(fits),
                      asks_helper=any("agreement" in fit.judging.opinions for fit in fits))  # fmt: skip
+
+
+def cluster_of(question: Recorded, trust: Trust) -> str | None:
+    """Its kind, as a request tells it that names none, where its words can; else the question's task."""
+    return question.task if trust.words is None else trust.words.cluster(prompt_of(question))
 
 
 def as_served(

@@ -11,7 +11,7 @@ from router.lab.judged import evidence_in
 from router.lab.outcomes import BadRecord, Output, Recorded
 from router.policy import Policy
 from router.scorers import AskingName, Evidence
-from router.skipping import asked_in
+from router.words import asked_in
 
 AGREEMENT: AskingName = "agreement"
 

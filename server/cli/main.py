@@ -261,6 +261,10 @@ def tune(
         Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
     ] = "right",
     by_task: Annotated[bool, typer.Option("--by-task", help="Fit each task that has enough questions alone.")] = False,
+    clusters: Annotated[
+        str | None,
+        typer.Option(help="As --by-task, told from a request's words: `task`, or how many groups are to be found."),
+    ] = None,
     certify_share: Annotated[
         float, typer.Option(min=0.1, max=0.9, help="Share of the questions kept for the certificate.")
     ] = 0.5,
@@ -274,8 +278,11 @@ def tune(
     ] = "regret",
     skip: Annotated[
         bool,
-        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter (`skip: {below: ...}`)."),
+        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter, if it earns its place."),
     ] = False,
+    embeddings: Annotated[
+        str | None, typer.Option(metavar="TIER", help="With --skip: score what this tier's /v1/embeddings says.")
+    ] = None,
     audit_grader: Annotated[
         str | None,
         typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
@@ -286,8 +293,10 @@ def tune(
     `lab`)."""
     with extra("lab"):
         from router.lab.tuning import Promise, Wanted
-        from server.cli.tune import Files, features_named, run_tune, scorer_named, sizes_of, target_of
+        from server.cli.tune import Files, clusters_named, features_named, run_tune, scorer_named, sizes_of, target_of
 
+    if embeddings is not None and not skip:
+        raise typer.BadParameter("--embeddings: they are for the score of prompts: give --skip too")
     try:
         wanted = Wanted(
             scorer=scorer_named(scorer),
@@ -298,6 +307,7 @@ def tune(
             promise=None if epsilon is None else Promise(epsilon, delta, max_age_days),
             certify_share=certify_share,
             by_task=by_task,
+            clusters=clusters_named(clusters, by_task=by_task),
             gate_sizes=sizes_of(gate_sizes),
             loss=loss,
             skip=skip,
@@ -306,7 +316,11 @@ def tune(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
-    raise typer.Exit(run_tune(files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ))
+    raise typer.Exit(
+        run_tune(
+            files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ, embeddings=embeddings
+        )
+    )
 
 
 @app.command()

@@ -5,15 +5,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from rich.console import Console
 from rich.table import Table
 
+from router.clusters import MOST_CLUSTERS
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
 from router.graders import UnknownGrader, grader_of
+from router.lab.cluster_fitting import FEWEST_GROUPS
 from router.lab.examples import AGREEMENT, Example, Helper, examples_of
+from router.lab.foresight import Foresighted
+from router.lab.foresight_fitting import Worth
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.recording import SEVERAL
 from router.lab.seen import mark_of, sketch_of
@@ -21,9 +25,10 @@ from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
 from router.scorers import ScorerName
-from router.trust import Fit, OpinionPrint, TierPrint, trust_written
+from router.trust import Fit, OpinionPrint, TierPrint, Trust, trust_written
 from server.building import policy_of
 from server.cli.console import WRONG_USE, complain
+from server.cli.embedding import CannotEmbed, embedding_by
 from server.settings.cascade import CascadeSettings
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import Settings
@@ -42,7 +47,13 @@ class Files:
 
 
 def run_tune(
-    files: Files, wanted: Wanted, *, cascade: str | None, audit_grader: str | None, environment: Mapping[str, str]
+    files: Files,
+    wanted: Wanted,
+    *,
+    cascade: str | None,
+    audit_grader: str | None,
+    environment: Mapping[str, str],
+    embeddings: str | None = None,
 ) -> int:
     """Write the artefact; 1 where the questions do not do, 2 where a file or option is wrong."""
     try:
@@ -57,7 +68,8 @@ def run_tune(
             reads_tokens=wanted.reads_tokens,
         )  # fmt: skip
         of = what_of(settings, chosen, prints, files.recorded, asked_of(settings, prints, compared))
-        tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
+        embedding = None if embeddings is None else embedding_by(embeddings, settings, prints.fingerprint(embeddings))
+        tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER, embedding)
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
         complain(wrong.mistakes)
@@ -65,7 +77,7 @@ def run_tune(
     except (BadRecord, BadLedger, UnknownGrader, OSError) as wrong:
         complain([str(wrong)])
         return WRONG_USE
-    except CannotTune as wrong:
+    except (CannotTune, CannotEmbed) as wrong:
         complain([str(wrong)])
         return 1
     report(tuned, examples)
@@ -104,6 +116,20 @@ def target_of(
     if len(targets) + (threshold is not None) > 1:
         raise ValueError("give one of --quality, --escalated, --cost and --threshold")
     return targets[0] if targets else None
+
+
+def clusters_named(clusters: str | None, *, by_task: bool) -> int | Literal["task"] | None:
+    """Where words tell the kind of a request: the tasks that the questions name, or how many groups are to be found.
+    Raises ValueError."""
+    if clusters is None:
+        return None
+    if by_task:
+        raise ValueError("give one of --by-task (requests name their task) and --clusters (their words tell it)")
+    if clusters == "task":
+        return "task"
+    if not clusters.isdecimal() or not FEWEST_GROUPS <= int(clusters) <= MOST_CLUSTERS:
+        raise ValueError(f"--clusters: `task`, or a number from {FEWEST_GROUPS} to {MOST_CLUSTERS}")
+    return int(clusters)
 
 
 def sizes_of(sizes: str) -> tuple[int, ...]:
@@ -159,6 +185,10 @@ class Prints:
     def questions(self) -> str:
         """A sketch of the questions."""
         return sketch_of(self._marks)
+
+    def fingerprint(self, tier: str) -> str | None:
+        """Of the tier's servers, where they were recorded and had one."""
+        return next(iter(self._fingerprints[tier]), None)
 
     def of(self, tier: str, model: str) -> TierPrint:
         """The one model of that name. Raises BadRecord where it is another, or several."""
@@ -234,10 +264,42 @@ def lines_of(tuned: Tuned, examples: Sequence[Example]) -> Iterator[str]:
     for tier in trust.tiers:
         if tier.fingerprint is None:
             yield f"{tier.model}: its server does not say what it is, so that another one there would not be noticed"
+    if trust.words is not None:
+        yield f"words tell {len(trust.words.centroids)} kinds of request, down to a likeness of {trust.words.floor:.3g}"
     for name, fit in (("all requests", trust.fit), *trust.clusters.items()):
         yield from fit_lines(name, fit)
+    if trust.clusters and tuned.certified_on is not None:
+        yield together(trust, len(tuned.certified_on.confidence))
+    if tuned.foresight is not None:
+        yield foresight_line(tuned.foresight)
     if trust.gate is not None:
         yield f"gate: for {', '.join(map(str, sorted(trust.gate.curves)))} first tokens"
+
+
+def together(trust: Trust, questions: int) -> str:
+    """What the certificates of all kinds come to; what has none escalates."""
+    certificates = [one for cluster, one in trust.certificates.items() if cluster is not None]
+    accepted, losses = sum(one.accepted for one in certificates), sum(one.losses for one in certificates)
+    return (
+        f"all kinds together: {accepted} drafts accepted under their certificates ({accepted / questions:.1%}), and"
+        f" {losses} losses, of the {questions} questions to certify on"
+    )
+
+
+def foresight_line(foresight: Foresighted) -> str:
+    """What a score before generation is worth."""
+    worth, words = foresight.worth, foresight.of_words
+    kept = "in the artefact" if worth.is_earned else "left out of the artefact: it has not earned its place"
+    beside = f"; one of words gains {points(words)}" if words else ""
+    return (
+        f"skipping: on {foresight.questions} prompts that it had not seen, its order gains {points(worth)} of accuracy"
+        f" over as many prompts skipped at random{beside}: {kept}"
+    )
+
+
+def points(worth: Worth) -> str:
+    """In points, with its 95 % interval."""
+    return f"{100 * worth.gain:+.2f} points ({100 * worth.low:+.2f} to {100 * worth.high:+.2f})"
 
 
 def fit_lines(name: str, fit: Fit) -> Iterator[str]:

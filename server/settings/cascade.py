@@ -113,7 +113,10 @@ class CascadeSettings(Section):
     def _can_ask(self) -> Self:
         refuse_unasked(self.asks, self.opinions)
         if self.skip is not None and (self.trust is None or self.trust.skip is None):
-            raise ValueError("skip: prompts are scored by what `smallfirst tune` fitted: `trust` has no such thing")
+            raise ValueError(
+                "skip: prompts are scored by what `smallfirst tune --skip` fitted, if it earned its"
+                " place: `trust` has no such thing"
+            )
         return self
 
     @model_validator(mode="after")

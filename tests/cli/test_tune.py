@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from cli.test_commands import run
+from fakes.embedding import embeds, says
 from fakes.recordings import recorded_file
+from fakes.scripted import Script, ScriptedServer
 
 CONFIG = """
 tiers:
@@ -105,6 +107,89 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
     assert mistake in error
 
 
+def tricky_questions(folder: Path) -> None:
+    """Questions whose words tell whether the drafter is right."""
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for place, line in enumerate(lines):
+        line["outputs"]["small"]["correct"] = place % 3 == 0
+        line["request"]["messages"][0]["content"] = f"{'plain' if place % 3 == 0 else 'Tricky'} {place}"
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+async def test_embeddings_of_a_tier_earn_a_skip_router_its_place(folder: Path) -> None:
+    tricky_questions(folder)
+    async with ScriptedServer(Script(handler=embeds("tricky"))) as server:
+        tier = f'embedder: {{model: e, price: {{input: 1, output: 0}}, urls: ["{server.url}"]}}\ncascades:'
+        (folder / "pair.yaml").write_text(CONFIG.replace("cascades:", f"  {tier}").replace("certified", "threshold"))
+
+        code, said, error = await tuned(folder, "--skip", "--embeddings", "embedder", "--escalated", "0.5")
+
+    assert (code, error) == (0, "")
+    assert "skipping: on 1200 prompts that it had not seen, its order gains +" in said
+    assert "one of words gains +" in said
+    assert ": in the artefact" in said
+    skip = json.loads((folder / "trust.json").read_text())["skip"]
+    assert (skip["kind"], skip["model"], len(skip["weights"])) == ("embedding-gain", "e", 2)
+    assert len(server.seen) == 1200
+    with_skip = (folder / "pair.yaml").read_text().replace("mode:", "skip: {below: 0.3, embeddings: embedder}, mode:")
+    (folder / "pair.yaml").write_text(with_skip)
+    _, plan, error = await run("check", str(folder / "pair.yaml"), COLUMNS="200")
+    assert error == ""
+    assert "not small if confidence before generation < 0.3, by the embeddings of embedder" in plan
+
+
+async def test_what_does_not_earn_its_place_is_left_out(folder: Path) -> None:
+    code, said, error = await tuned(folder, "--skip", "--escalated", "0.5")
+
+    assert (code, error) == (0, "")
+    assert "left out of the artefact: it has not earned its place" in said
+    assert "skip" not in json.loads((folder / "trust.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("answering", "code", "mistake"),
+    [
+        (says({"error": "no"}, 404), 1, "--embeddings: tier 'embedder': "),
+        (says({"error": "no"}, 500), 1, "--embeddings: tier 'embedder': "),
+        (says({"data": []}), 1, "no embedding"),
+        (says({"error": "too long"}, 400), 1, "--embeddings: tier 'embedder': "),
+    ],
+    ids=["no such endpoint", "fails", "no embedding", "takes none"],
+)
+async def test_servers_that_give_no_embeddings_are_told(folder: Path, answering, code: int, mistake: str) -> None:
+    async with ScriptedServer(Script(handler=answering)) as server:
+        tier = f'embedder: {{model: e, price: {{input: 1, output: 0}}, urls: ["{server.url}"]}}\ncascades:'
+        (folder / "pair.yaml").write_text(CONFIG.replace("cascades:", f"  {tier}"))
+
+        done, _, error = await tuned(folder, "--skip", "--embeddings", "embedder", "--epsilon", "0.05")
+
+    assert done == code
+    assert mistake in error
+    assert "Traceback" not in error
+    assert not (folder / "splits.json").exists(), "no split is used up"
+
+
+async def test_kinds_that_words_tell_are_told_by_the_plan(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
+    for place, line in enumerate(lines):
+        line["task"] = ("sums", "poems")[place % 2]
+        line["request"]["messages"][0]["content"] = f"{line['task']}, {place}"
+    (folder / "recorded.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    code, said, error = await tuned(folder, "--epsilon", "0.1", "--clusters", "task")
+
+    assert (code, error) == (0, "")
+    assert "words tell 2 kinds of request, down to a likeness of 0." in said
+    assert "sums: scorer fitted" in said
+    assert "all kinds together: " in said
+    _, plan, _ = await run("check", str(folder / "pair.yaml"), COLUMNS="200")
+    assert "by the words of a request, poems: small if fitted confidence >= 0." in plan
+    assert ", sums: small if fitted confidence >= 0." in plan
+    assert "others: large (certified: regret <= 0.1 with probability 0.966667 for poems, sums, until" in " ".join(
+        plan.split()
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "code", "mistake"),
     [
@@ -116,6 +201,12 @@ async def test_an_artefact_that_does_not_fit_is_refused(folder: Path, change: tu
         (("--gate-sizes", "0"), 2, "a gate has one token at least"),
         (("--cascade", "otto"), 2, "there is no 'otto' (there are: auto)"),
         (("--audit-grader", "vibes"), 2, "vibes"),
+        (("--clusters", "some"), 2, "`task`, or a number from 2 to 32"),
+        (("--clusters", "1"), 2, "`task`, or a number from 2 to 32"),
+        (("--clusters", "task", "--by-task"), 2, "give one of --by-task"),
+        (("--embeddings", "small"), 2, "give --skip too"),
+        (("--embeddings", "nobody", "--skip"), 2, "there is no tier 'nobody'"),
+        (("--embeddings", "small", "--skip"), 1, "--embeddings: tier 'small': "),
         (("--features", "agreement"), 2, "name its tier in the cascade's opinions.agreement"),
         (("--epsilon", "0.0001"), 0, ""),
     ],

@@ -11,6 +11,7 @@ import pytest
 from fakes.recordings import recorded
 from fakes.trusting import certificate, fit, trust
 
+from router.clusters import Centroids
 from router.lab.candidates import Candidate, artefact_candidates, judging_candidate, recorded_candidates
 from router.lab.costs import costs_of
 from router.lab.evaluation import Evaluated, Evaluation, Wanted, evaluate, right_of
@@ -162,6 +163,17 @@ def test_an_artefact_judges_as_it_would_in_production() -> None:
          "at its certified threshold": (plain.confidence < 0.9).mean()}
     )  # fmt: skip
     assert evaluated.differences["apgr"].estimate == pytest.approx(0.0)
+
+
+def test_an_artefact_that_tells_kinds_from_words_judges_so_whatever_a_question_is_named() -> None:
+    words = Centroids(floor=0.0, unit=1.0, rarity=(1,), centroids={"all": (1,)})
+    clusters = {"all": fit("mean-logprob"), "sums": fit()}
+    questions = recorded(20)
+
+    judged = judging_candidate(questions, PAIR, trust(clusters=clusters, words=words))
+
+    plain = {one.name: one for one in recorded_candidates(questions, PAIR)}["mean-logprob"]
+    assert judged.confidence == pytest.approx(plain.confidence)
 
 
 def test_an_artefact_that_asks_what_was_not_recorded_is_refused() -> None:
