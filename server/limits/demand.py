@@ -35,6 +35,8 @@ def calls(cascade: Cascade, prompt: Prompt, asked: int, written: int) -> list[tu
         return [(tier, Usage(asked, written)) for tier in (*first, final)]
     continued = written if policy.stream.on_doubt == "continue" else 0
     answers = [(tier, Usage(asked, written)) for tier in cascade.tiers[:-1]]
+    if policy.skip is not None and cascade.embedder is not None:
+        answers.append((cascade.embedder.tier, Usage(asked, 0)))
     return [*answers, (final, Usage(asked + continued, written)), *questions(cascade, prompt, asked, written)]
 
 

@@ -14,12 +14,14 @@ from router.call import Tier
 from router.cascade import Cascade
 from router.events import Called
 from router.failover import Failover
+from router.foreseeing import Embedder
 from router.graders import grader_of
 from router.money import LengthRatio, Price
 from router.opinions import Agreement, PTrue
 from router.outcome import Outcome
 from router.policy import Policy
 from router.scorers import SCORERS, scorer_of
+from router.skipping import EmbeddingGain, Skip
 from router.verdict import Band
 from server.limits.demand import most, prompt_tokens, share_of, taken
 from server.limits.standing import Amount, moment_of
@@ -34,6 +36,18 @@ class Silent:
     def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """Never."""
         raise AssertionError(prompt)
+
+
+class Unasked:
+    """Servers that embed nothing."""
+
+    async def embed(self, text: str, request_id: str) -> Any:
+        """Never."""
+        raise AssertionError(text + request_id)
+
+    def is_another(self, fingerprint: str | None) -> bool:
+        """No."""
+        return fingerprint == ""
 
 
 SMALL = Tier("small", Silent(), Price(1.0, 2.0))
@@ -102,6 +116,15 @@ def test_questions_about_drafts_count() -> None:
     assert most(judged, prompt(max_tokens=50), UNSTATED).tokens >= plain.tokens + asked() + 50
     assert most(judged, prompt(max_tokens=50, n=4), UNSTATED).tokens >= 2 * (asked() + 200) + 4 * (asked() + 50)
     assert most(helped, prompt(max_tokens=50), UNSTATED).tokens == 3 * (asked() + 50)
+
+
+def test_the_embedding_of_a_prompt_counts() -> None:
+    skip = Skip(EmbeddingGain(model="m", intercept=0.0, weights=(1.0,)), 0.5)
+    skipping = replace(PAIR, policy=replace(POLICY, skip=skip), embedder=Embedder(LARGE, Unasked()))
+
+    more = most(skipping, prompt(max_tokens=50), UNSTATED).tokens - most(PAIR, prompt(max_tokens=50), UNSTATED).tokens
+
+    assert more == asked()
 
 
 @given(st.text(max_size=200))
