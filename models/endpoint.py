@@ -21,13 +21,14 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a server is and how to talk to it: the model's name there, our key, and whose extras it knows; `address`
-    is the one of several addresses behind the URL's name that is meant."""
+    is the one of several addresses behind the URL's name that is meant; `priorities`: it schedules by them."""
 
     url: str
     model: str
     api_key: str | None = None
     dialect: Dialect = "vllm"
     address: str | None = None
+    priorities: bool = False
 
     @property
     def name(self) -> str:

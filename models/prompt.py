@@ -54,7 +54,8 @@ class Prompt:
     """The client's own fields, never changed. `alternatives` is how many likely tokens a scorer needs beside each
     sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had. What depends
     on the `form`, a conversation or a text to complete, is in models/forms.py. `salt` keeps what an engine remembers of
-    it apart from what others sent; None where nobody else does."""
+    it apart from what others sent; None where nobody else does. Of two that wait for an engine, the one of higher
+    `priority` goes first."""
 
     fields: Mapping[str, Json]
     request_id: str
@@ -65,6 +66,7 @@ class Prompt:
     prefix: Prefix | None = None
     form: FormName = "chat"
     salt: str | None = None
+    priority: int = 0
 
     @property
     def streams(self) -> bool:

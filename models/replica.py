@@ -207,6 +207,8 @@ class Replica:
         the token ids that it should go on from."""
         draft = await self._draft_ids(prompt)
         body = prompt.body(self.endpoint.model, extras=self.endpoint.dialect == "vllm", draft=draft)
+        if prompt.priority and self.endpoint.priorities:
+            body["priority"] = -prompt.priority  # vLLM's lowest goes first
         first = True
         async with aclosing(self._caller.answer(body, prompt.request_id)) as parts:
             async for part in parts:

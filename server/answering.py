@@ -25,6 +25,8 @@ from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
 from server.headers import decision_headers
+from server.limits.demand import taken
+from server.limits.holding import UNHELD, Hold
 from server.metrics import Metrics
 from server.store.opening import Keeping
 from server.store.records import new_id
@@ -53,7 +55,7 @@ class Trace(Protocol):
 @dataclass(frozen=True, slots=True)
 class Order:
     """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, its part
-    in audits, and who follows it."""
+    in audits, who follows it, what is reserved for it, and how long it has waited for its turn."""
 
     cascade: Cascade
     asked: Asked
@@ -63,6 +65,8 @@ class Order:
     caller: Caller
     ticket: Ticket | None = None
     trace: Trace | None = None
+    hold: Hold = UNHELD
+    queued_s: float = 0.0
 
 
 class Answer(Response):
@@ -174,9 +178,10 @@ class Answer(Response):
 
     def _decision(self) -> dict[str, str]:
         order = self._order
-        overhead_s = max(0.0, time.perf_counter() - order.began_s - self._outcome.waited_s)
+        overhead_s = max(0.0, time.perf_counter() - order.began_s - order.queued_s - self._outcome.waited_s)
         self._overhead_s = overhead_s
-        return decision_headers(self._outcome, request_id=order.asked.prompt.request_id, overhead_s=overhead_s)
+        told = decision_headers(self._outcome, request_id=order.asked.prompt.request_id, overhead_s=overhead_s)
+        return {**told, **order.hold.headers}
 
     def _observe(self, happened: Event) -> None:
         if self._story is not None:
@@ -195,7 +200,9 @@ class Answer(Response):
             self._order.ticket.answered(delta)
 
     def _keep(self) -> None:
-        """Hand the decision over, once; the answer does not suffer where that fails."""
+        """Give back what was not needed and hand the decision over, once; the answer does not suffer where that
+        fails."""
+        self._order.hold.end(taken(self._outcome))
         story, self._story = self._story, None
         if story is None or self._keeping is None:
             return

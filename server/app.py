@@ -21,11 +21,12 @@ from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
+from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
-from server.readiness import Readiness
+from server.readiness import Leaving, Readiness
 from server.refusing import refusing
 from server.settings.schema import Settings
 from server.store.memory import MemoryLedger
@@ -44,6 +45,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.state = state
     app.state.metrics = Metrics()
+    app.state.leaving = Leaving()
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)
     for door in DOORS:
@@ -88,10 +90,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         new_session([] if tracing is None else [tracing.of_calls]) as session,
         opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
         guarded(settings, app.state.state) as access,
+        admitting(settings, app.state.metrics) as admission,
     ):
         app.state.tracing = tracing
         app.state.keeping = keeping
         app.state.access, app.state.guard = access, access.guard
+        app.state.admission = admission
+        app.state.leaving.on_close(admission.close)
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())

@@ -147,7 +147,7 @@ def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
 def endpoints_of(tier: TierSettings) -> Sequence[Endpoint]:
     """Where they are, by the names that the operator gave."""
     key = tier.api_key.get_secret_value() if tier.api_key else None
-    return [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
+    return [Endpoint(url, tier.model, key, tier.dialect, priorities=tier.schedules) for url in tier.urls]
 
 
 def limits_of(tier: TierSettings) -> Limits:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from fastapi import Request
@@ -24,6 +25,9 @@ from server.doors.messages import MESSAGES
 from server.doors.messages_count import counted, read_count
 from server.doors.responses import RESPONSES
 from server.headers import id_headers
+from server.limits.admission import Admission
+from server.limits.demand import passed_most
+from server.limits.standing import NOTHING
 from server.passing import Errand, Passage, read_passed, tier_of
 from server.permitting import passed_on, permitted, refuse_model
 from server.recall import heard, recalled
@@ -55,12 +59,18 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         asked = permitted(door.read(body, arrival), caller, served)
         cascade = routed(asked, served)
         ticket = ticket_of(request, cascade, asked)
-        tracing: Tracing | None = request.app.state.tracing
-        trace = None if tracing is None else tracing.request(door.path, asked.model, arrival)
-        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket, trace)
-        return Answer(order, request.app.state.metrics, request.app.state.keeping)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket)
+        admission: Admission = request.app.state.admission
+        return await admission.admitted(order, lambda begun: answer_of(request, begun, arrival))
 
     return answered
+
+
+def answer_of(request: Request, order: Order, arrival: Arrival) -> Answer:
+    """The answer to an order whose turn has come."""
+    tracing: Tracing | None = request.app.state.tracing
+    trace = None if tracing is None else tracing.request(order.door.path, order.asked.model, arrival)
+    return Answer(replace(order, trace=trace), request.app.state.metrics, request.app.state.keeping)
 
 
 def ticket_of(request: Request, cascade: Cascade, asked: Asked) -> Ticket | None:
@@ -77,6 +87,7 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
     async def passed(request: Request) -> Response:
         server: ServerSettings = request.app.state.settings.server
         served: Served = request.app.state.served
+        admission: Admission = request.app.state.admission
         caller = await caller_of(request)
         body = await read_body(request, server)
         asked, fields = read_passed(body)
@@ -84,7 +95,8 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
         tier = tier_of(found(asked, served), path)
         pool = served.pools[tier.name]
         fields = passed_on(fields, caller, extras=pool.speaks_vllm)
-        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, caller)
+        hold = await admission.reserved(caller, lambda _unstated: passed_most(fields, tier))
+        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, caller, hold)
         return Passage(errand, request.app.state.metrics, request.app.state.keeping)
 
     return passed
@@ -94,21 +106,25 @@ async def count_tokens(request: Request) -> JSONResponse:
     """How many tokens a conversation is to the first tier that can tell."""
     settings: Settings = request.app.state.settings
     served: Served = request.app.state.served
+    admission: Admission = request.app.state.admission
     caller = await caller_of(request)
     request_id = request_id_of(request)
     model, fields = read_count(await read_body(request, settings.server))
     refuse_model(caller, model, served)
     fields = passed_on(fields, caller, extras=False)
     tiers = found(model, served).tiers
+    hold = await admission.reserved(caller, lambda _unstated: NOTHING)
     work = counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
     try:
         async with asyncio.timeout(settings.server.deadline_s):
             tokens = await unless_gone(work, request.receive)
     except TimeoutError as late:
         raise TimedOut("no tier counted within the gateway's deadline") from late
+    finally:
+        hold.end(NOTHING)
     if tokens is None:
         raise ClientDisconnect
-    return JSONResponse({"input_tokens": tokens}, headers=id_headers(request_id))
+    return JSONResponse({"input_tokens": tokens}, headers={**id_headers(request_id), **hold.headers})
 
 
 async def get_decision(request: Request, decision_id: str) -> Response:

@@ -28,12 +28,14 @@ class Problem:
     param: str | None = None
     retry_after_s: int | None = None
     request_id: str | None = None
+    more_headers: tuple[tuple[str, str], ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
         """What goes with the status."""
         wait = {} if self.retry_after_s is None else {"retry-after": str(self.retry_after_s)}
-        return {**wait, "www-authenticate": "Bearer"} if self.status == UNAUTHORIZED else wait
+        who = {"www-authenticate": "Bearer"} if self.status == UNAUTHORIZED else {}
+        return {**wait, **who, **dict(self.more_headers)}
 
 
 def openai_error(problem: Problem) -> JsonObject:

@@ -14,7 +14,7 @@ from server.cascades import Overseen, cascade_card
 from server.openapi import described
 from server.permitting import visible
 from server.pools import pool_card
-from server.readiness import Readiness
+from server.readiness import Leaving, Readiness
 from server.routing import unknown_model
 
 
@@ -75,14 +75,17 @@ async def health() -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """200 when every cascade's final tier answers and it is known who may ask, else 503; with each tier's state."""
+    """200 when every cascade's final tier answers, it is known who may ask and the gateway is not about to stop, else
+    503; with each tier's state."""
     readiness: Readiness = request.app.state.readiness
+    leaving: Leaving = request.app.state.leaving
     up = await readiness.tiers()
     guard: Guard = request.app.state.guard
-    is_ready = readiness.can_answer(up) and guard.is_ready
+    is_ready = readiness.can_answer(up) and guard.is_ready and not leaving.begun
     tiers = {name: "up" if is_up else "down" for name, is_up in up.items()}
     keys = {} if guard.is_ready else {"keys": "unreadable"}
-    return JSONResponse({"ready": is_ready, "tiers": tiers, **keys}, 200 if is_ready else 503)
+    told = {"ready": is_ready, "leaving": leaving.begun, "tiers": tiers, **keys}
+    return JSONResponse(told, 200 if is_ready else 503)
 
 
 async def metrics(request: Request) -> Response:

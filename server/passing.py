@@ -25,6 +25,9 @@ from server.doors.events import written
 from server.doors.reading import Wire, checked, read_fields
 from server.errors import DEADLINE, INTERNAL, Problem, RequestError, openai_error, problem_of
 from server.headers import PREFIX, id_headers
+from server.limits.demand import tokens_of
+from server.limits.holding import UNHELD, Hold
+from server.limits.standing import NOTHING, Amount, nanos_of
 from server.metrics import Metrics
 from server.store.opening import Keeping
 from server.store.records import Passed, new_id
@@ -54,6 +57,7 @@ class Errand:
     request_id: str
     deadline_s: float
     caller: Caller
+    hold: Hold = UNHELD
 
 
 def read_passed(body: bytes) -> tuple[str, JsonObject]:
@@ -96,7 +100,7 @@ class Passage(Response):
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         errand = self._errand
-        headers = {**id_headers(errand.request_id), PREFIX + "tier": errand.tier.name}
+        headers = {**id_headers(errand.request_id), PREFIX + "tier": errand.tier.name, **errand.hold.headers}
         got = await self._fetched()
         if isinstance(got, Problem):
             self._status = got.status
@@ -141,6 +145,7 @@ class Passage(Response):
 
     def _report(self, elapsed_s: float) -> None:
         errand, usage, cost = self._errand, self._usage, self._cost
+        errand.hold.end(Amount(tokens_of(usage), nanos_of(cost)) if usage else NOTHING)
         self._metrics.passed(errand.tier.name, errand.path, status=self._status, usage=usage, cost=cost)
         log.info(
             "passed",

@@ -2,10 +2,29 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from server.building import Served
 
 FRESH_S = 1.0
+
+
+class Leaving:
+    """Whether the gateway is about to stop: nobody should send it anything new."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._closing: list[Callable[[], None]] = []
+
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Have this done when nothing more is to begin."""
+        self._closing.append(close)
+
+    def close(self) -> None:
+        """Nothing more is to begin."""
+        self.begun = True
+        for close in self._closing:
+            close()
 
 
 class Readiness:

@@ -47,12 +47,13 @@ async def gateway() -> AsyncIterator[GatewayStarter]:
         async def start(
             *, small: Script, large: Script, helper: Script | None = None, server: dict[str, object] | None = None,
             limits: dict[str, float] | None = None, modalities: dict[str, list[str]] | None = None,
-            store: dict[str, object] | None = None, **cascade: object,
+            store: dict[str, object] | None = None, allowing: dict[str, object] | None = None,
+            tiers: dict[str, dict[str, object]] | None = None, **cascade: object,
         ) -> Gateway:  # fmt: skip
             scripts = [small, large] if helper is None else [small, large, helper]
             servers = [await stack.enter_async_context(ScriptedServer(script)) for script in scripts]
             tier = {"model": "scripted", "limits": limits or {}}
-            kinds = modalities or {}
+            kinds, more = modalities or {}, tiers or {}
             small_tier = {"price": {"input": 1.0, "output": 2.0}, "modalities": kinds.get("small")}
             large_tier = {"price": {"input": 10.0, "output": 20.0}, "modalities": kinds.get("large")}
             help_tier = {"price": {"input": 1.0, "output": 2.0}, "model": "helping"}
@@ -63,13 +64,14 @@ async def gateway() -> AsyncIterator[GatewayStarter]:
             settings = Settings.model_validate(
                 {
                     "tiers": {
-                        "small": {**tier, **small_tier, "urls": [servers[0].url]},
-                        "large": {**tier, **large_tier, "urls": [servers[1].url]},
+                        "small": {**tier, **small_tier, **more.get("small", {}), "urls": [servers[0].url]},
+                        "large": {**tier, **large_tier, **more.get("large", {}), "urls": [servers[1].url]},
                         **helping,
                     },
                     "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5, **cascade}},
                     "server": server or {},
                     "store": store or {},
+                    "limits": allowing or {},
                 }
             )
             url = await stack.enter_async_context(running_gateway(settings))

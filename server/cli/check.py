@@ -61,8 +61,24 @@ def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> I
         yield f"cascade {name}: {rule(cascade)}"
     if not settings.cascades:
         yield "no cascade: each tier answers to its name"
+    yield from limits(settings)
     yield f"store: {kept(settings.store, state)}"
     yield from forgotten(settings, state)
+
+
+def limits(settings: Settings) -> Iterator[str]:
+    """What callers may take, and who waits; nothing where that is not limited."""
+    for name, cascade in settings.cascades.items():
+        queue = cascade.queue
+        if queue.at_once is not None:
+            waiting = f"{queue.waiting} may wait {queue.wait_s:g} s for that"
+            yield f"cascade {name}: {queue.at_once} requests at once, {waiting}"
+    default = settings.limits.default.model_dump(exclude_defaults=True)
+    each = ", ".join(f"{name.replace('_', ' ')}: {limit:.15g}" for name, limit in default.items())
+    if settings.limits.url != "memory":
+        yield f"limits: kept in Redis; {f'a caller without its own has {each}' if each else 'none but the callers own'}"
+    elif each:
+        yield f"limits: kept by this process alone; a caller without its own has {each}"
 
 
 def kept(store: StoreSettings, state: Path | None) -> str:

@@ -16,6 +16,7 @@ from server.cli.console import WRONG_USE, complain
 from server.doctor.cascades import of_cascade
 from server.doctor.finding import Finding, Level, problem, warning, worst
 from server.doctor.keeping import of_store
+from server.doctor.limiting import of_limits
 from server.doctor.servers import Seen, examined
 from server.settings.reading import SettingsError, read_settings
 from server.settings.schema import Settings
@@ -47,9 +48,10 @@ def run_doctor(config: Path, environment: Mapping[str, str], *, as_json: bool) -
 
 
 async def found(settings: Settings, state: Path | None) -> Sequence[Finding]:
-    """All that can be told: servers, cascades, the store."""
+    """All that can be told: servers, cascades, the store, limits."""
     async with new_session() as session, asyncio.TaskGroup() as group:
         keeping = group.create_task(of_store(settings.store, state))
+        limiting = group.create_task(of_limits(settings.limits))
         seen = {name: group.create_task(of_tier(name, tier, session)) for name, tier in settings.tiers.items()}
     servers = {name: task.result() for name, task in seen.items()}
     abilities = {name: [one.abilities for one in known if one.abilities] for name, known in servers.items()}
@@ -57,6 +59,7 @@ async def found(settings: Settings, state: Path | None) -> Sequence[Finding]:
         *(finding for known in servers.values() for one in known for finding in one.findings),
         *(finding for name, cascade in settings.cascades.items() for finding in of_cascade(name, cascade, abilities)),
         *keeping.result(),
+        *limiting.result(),
     ]
 
 

@@ -1,13 +1,13 @@
 """`smallfirst serve`: the gateway alone."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-
-import uvicorn
 
 from server.app import create_app
 from server.cli.console import WRONG_USE, complain
 from server.cli.guarding import refuse_unguarded
+from server.cli.leaving_server import LeavingServer
 from server.listener import listener_of
 from server.logs import set_up_logs
 from server.settings.reading import SettingsError, read_settings
@@ -17,7 +17,8 @@ NOT_STARTED = 3
 
 
 def run_serve(config: Path, environment: Mapping[str, str]) -> int:
-    """Serve until a signal; the exit code is 2 where the configuration is wrong."""
+    """Serve until a signal; the exit code is 2 where the configuration is wrong, 3 where the gateway cannot
+    start: its port is taken, for example."""
     try:
         settings = read_settings(config, environment)
         for name, tier in settings.tiers.items():
@@ -31,6 +32,8 @@ def run_serve(config: Path, environment: Mapping[str, str]) -> int:
     set_up_logs()
     server = settings.server
     app = create_app(settings, state_folder(environment))
-    listening = uvicorn.Server(listener_of(app, server, host=server.host, port=server.port, grace_s=server.shutdown_s))
-    listening.run()
+    listener = listener_of(app, server, host=server.host, port=server.port, grace_s=server.shutdown_s)
+    listening = LeavingServer(listener, leaving=app.state.leaving, drain_s=server.drain_s)
+    with suppress(KeyboardInterrupt):
+        listening.run()
     return 0 if listening.started else NOT_STARTED

@@ -13,6 +13,7 @@ from router.policy import OnMissingEvidence
 from router.scorers import AskingName, ScorerName, scorer_of
 from router.trust import Trust, trust_of
 from server.settings.asking import OpinionSettings, SkipSettings, VerdictSettings, frozen, refuse_unasked
+from server.settings.limits import QueueSettings
 from server.settings.section import Section
 
 
@@ -96,6 +97,7 @@ class CascadeSettings(Section):
     stream: StreamSettings = StreamSettings()
     budget: BudgetSettings = BudgetSettings()
     audits: AuditSettings = AuditSettings()
+    queue: QueueSettings = QueueSettings()
 
     @model_validator(mode="after")
     def _can_decide(self) -> Self:

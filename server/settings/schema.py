@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from server.settings.access import OidcSettings
 from server.settings.asking import prints_of, refuse_odd_opinions, refuse_odd_skip
 from server.settings.cascade import CascadeSettings
+from server.settings.limits import LimitsSettings
 from server.settings.section import Section
 from server.settings.server import ServerSettings
 from server.settings.speculation import refuse_missing_drafters
@@ -26,6 +27,7 @@ class Settings(Section):
     cascades: Mapping[Name, CascadeSettings] = {}
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
+    limits: LimitsSettings = LimitsSettings()
     tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")

@@ -78,6 +78,7 @@ class TierSettings(Section):
     limits: LimitSettings = LimitSettings()
     on_broken_stream: OnBrokenStream = "resume"
     saturation_tokens: Annotated[int, Field(ge=1)] = 256
+    priorities: bool = False
 
     @field_validator("urls")
     @classmethod
@@ -88,6 +89,12 @@ class TierSettings(Section):
         if len(set(stripped)) < len(stripped):
             raise ValueError("an address is listed twice")
         return stripped
+
+    @property
+    def schedules(self) -> bool:
+        """Whether its servers answer requests by their priorities."""
+        asked = self.engine is not None and self.engine.args.get("scheduling-policy") == "priority"
+        return self.priorities or asked
 
     @model_validator(mode="after")
     def _has_a_server(self) -> Self:

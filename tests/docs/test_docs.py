@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import date
@@ -63,6 +64,11 @@ from server.cli.check import run_check
 from server.doors.feedback import FeedbackRequest
 from server.errors import DEADLINE, INTERNAL, problem_of, status_problem
 from server.headers import decision_headers
+from server.limits.holding import limited, unavailable
+from server.limits.line import Line, LineRules, ShedReason
+from server.limits.metrics import CascadeCounting, LimitMetrics
+from server.limits.standing import Refusal, RefusalReason
+from server.limits.turn import CODES
 from server.metrics import Metrics
 from server.recall import FULL, UNREADABLE
 from server.settings.reading import read_settings
@@ -215,6 +221,17 @@ def test_every_error_is_documented() -> None:
     for problem in problems:
         code = problem.code or ("the server's own" if problem.status == 400 else "null")
         assert (str(problem.status), problem.type, code) in documented
+
+
+def test_every_limit_is_documented() -> None:
+    problems = [limited(Refusal(reason, 1), []).problem for reason in get_args(RefusalReason)]
+    problems.append(unavailable().problem)
+    shed = {(503, "overloaded_error", code) for code in CODES.values()}
+
+    documented = {(int(row[0]), bare(row[1]), bare(row[2])) for row in rows("api.md", "Status")}
+
+    assert {(problem.status, problem.type, problem.code) for problem in problems} | shed <= documented
+    assert {*get_args(RefusalReason), *get_args(ShedReason)} <= quoted(text_of("metrics.md"))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
@@ -407,6 +424,12 @@ def metrics_and_labels() -> dict[str, set[str]]:
     tally = Tally(metrics.registry)
     tally.dropped("full")
     tally.written([Feedback("1", "chatcmpl-1", 0.0)])
+    limiting = LimitMetrics(metrics.registry)
+    limiting.limited("requests")
+    limiting.shed("auto", "full")
+    limiting.waited("auto", 0.1)
+    limiting.store_failed()
+    limiting.watch({"auto": Line(LineRules(1, 1, 1.0), CascadeCounting(limiting, "auto"), time.perf_counter)})
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
     families = list(metrics.registry.collect())
     silent = [family.name for family in families if not family.samples]

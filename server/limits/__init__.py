@@ -1,0 +1,1 @@
+"""How much each caller may take, and whose turn it is."""
