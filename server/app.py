@@ -23,7 +23,7 @@ from server.listing import get_model, health, list_cascades, list_models, list_p
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
-from server.readiness import Readiness
+from server.readiness import Leaving, Readiness
 from server.recall import Unavailable
 from server.refusing import failed, nobody_there, not_answered, not_available, not_routed, refused
 from server.settings.schema import Settings
@@ -40,6 +40,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.state = state
     app.state.metrics = Metrics()
+    app.state.leaving = Leaving()
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])

@@ -10,7 +10,7 @@ from server.arriving import caller_of
 from server.building import Served
 from server.cascades import Overseen, cascade_card
 from server.pools import pool_card
-from server.readiness import Readiness
+from server.readiness import Leaving, Readiness
 from server.routing import unknown_model
 
 
@@ -64,12 +64,14 @@ async def health() -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """200 when every cascade's final tier answers, else 503; with each tier's state."""
+    """200 when every cascade's final tier answers and the gateway is not about to stop, else 503; with each tier's
+    state."""
     readiness: Readiness = request.app.state.readiness
+    leaving: Leaving = request.app.state.leaving
     up = await readiness.tiers()
-    is_ready = readiness.can_answer(up)
+    is_ready = readiness.can_answer(up) and not leaving.begun
     tiers = {name: "up" if is_up else "down" for name, is_up in up.items()}
-    return JSONResponse({"ready": is_ready, "tiers": tiers}, 200 if is_ready else 503)
+    return JSONResponse({"ready": is_ready, "leaving": leaving.begun, "tiers": tiers}, 200 if is_ready else 503)
 
 
 async def metrics(request: Request) -> Response:

@@ -8,6 +8,13 @@ from server.building import Served
 FRESH_S = 1.0
 
 
+class Leaving:
+    """Whether the gateway is about to stop: nobody should send it anything new."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+
 class Readiness:
     """Which tiers answer, as of a moment ago."""
 

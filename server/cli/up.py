@@ -102,7 +102,7 @@ async def supervise(programs: list[Program], settings: Settings) -> None:
     """Keep all of them running, each started in its turn, until SIGTERM or SIGINT; then stop them, the gateway first,
     so that the answers that it is giving can end. A second signal ends all at once. Raises CannotStart in a group."""
     width = max(len(program.name) for program in programs)
-    drain_s = settings.server.shutdown_s + STOP_S
+    drain_s = settings.server.drain_s + settings.server.shutdown_s + STOP_S
     supervisors = [
         Supervisor(program, print_line=printer(width), stop_s=drain_s if program.name == GATEWAY else STOP_S)
         for program in programs

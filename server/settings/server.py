@@ -28,6 +28,7 @@ class ServerSettings(Section):
     body_s: Seconds = 60.0
     deadline_s: Seconds = 900.0
     shutdown_s: Seconds = 30.0
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
 
     @model_validator(mode="after")
     def _is_private_or_says_so(self) -> Self:
