@@ -7,8 +7,10 @@ from random import Random
 import aiohttp
 
 from models.endpoint import Endpoint, Limits
+from models.model import Model
 from models.pool import Pool, PoolRules
 from models.replica import Replica
+from models.waiting import Patience, Waiting
 from router.audits import AuditRules, Sampling
 from router.budget import Budget
 from router.call import Tier
@@ -36,12 +38,13 @@ KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What clients can ask for by name, and the pools behind it."""
+    """What clients can ask for by name, and the pools behind it; `waiting` are those that may be without a server."""
 
     cascades: Mapping[str, Cascade]
     tiers: Mapping[str, Cascade]
     pools: Mapping[str, Pool]
     watches: Mapping[str, Watch]
+    waiting: Mapping[str, Waiting]
 
     def find(self, name: str) -> Cascade | None:
         """The cascade, or the single tier, of that name."""
@@ -57,7 +60,12 @@ def new_session() -> aiohttp.ClientSession:
 def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
     """Everything that the settings name."""
     pools = {name: pool_of(tier, session) for name, tier in settings.tiers.items()}
-    tiers = {name: tier_of(name, tier, pools[name]) for name, tier in settings.tiers.items()}
+    waiting = {
+        name: Waiting(pools[name], Patience(tier.cold.wait_s, tier.cold.requests))
+        for name, tier in settings.tiers.items()
+        if tier.cold is not None
+    }
+    tiers = {name: tier_of(name, tier, waiting.get(name, pools[name])) for name, tier in settings.tiers.items()}
     cascades = {name: cascade_of(name, cascade, tiers) for name, cascade in settings.cascades.items()}
     return Served(
         cascades=cascades,
@@ -67,6 +75,7 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
         },
         pools=pools,
         watches={name: watch_of(cascade, settings.cascades[name], pools) for name, cascade in cascades.items()},
+        waiting=waiting,
     )
 
 
@@ -127,11 +136,11 @@ def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
     return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
 
 
-def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
+def tier_of(name: str, tier: TierSettings, model: Model) -> Tier:
     """A tier as cascades see it."""
     modalities = None if tier.modalities is None else frozenset(tier.modalities)
     takes_choices = tier.dialect == "vllm" and (tier.engine is None or tier.engine.kind == "vllm")
-    return Tier(name, pool, Price(tier.price.input, tier.price.output), modalities, takes_choices)
+    return Tier(name, model, Price(tier.price.input, tier.price.output), modalities, takes_choices)
 
 
 def cascade_of(name: str, settings: CascadeSettings, tiers: Mapping[str, Tier]) -> Cascade:
