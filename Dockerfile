@@ -32,6 +32,7 @@ ENTRYPOINT ["smallfirst"]
 
 FROM runtime AS engine
 COPY --from=build-engine /opt/smallfirst /opt/smallfirst
+COPY --from=build /src/models/demo/weights /opt/demo
 EXPOSE 8000
 CMD ["engine", "--help"]
 
