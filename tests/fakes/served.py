@@ -20,12 +20,13 @@ WITHIN_S = 60.0
 class Served:
     """The process, once it answers; killed when the block ends, if it did not end by itself."""
 
-    def __init__(self, file: Path, config: Mapping[str, object]) -> None:
-        (port,) = free_ports(1)
+    def __init__(self, file: Path, config: Mapping[str, object], port: int | None = None) -> None:
+        port = port or free_ports(1)[0]
         server = {**dict(config.get("server", {})), "port": port}
         file.write_text(yaml.safe_dump({**config, "server": server}))
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
+        self.file = file
         self.log = file.with_suffix(".log")
         self.command = (str(SMALLFIRST), "serve", str(file))
 
