@@ -3,6 +3,7 @@ gateway's configuration."""
 
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -272,3 +273,28 @@ def test_a_mistake_in_the_configuration_rolls_out_no_further_than_one_pod(manife
 def test_a_component_in_the_wrong_order_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="no matches for Id ScaledObject"):
         with_components(tmp_path / "wrong", "base", "scale-to-zero", "keda")
+
+
+def test_the_kustomization_that_the_docs_give_renders(tmp_path: Path) -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    (given,) = re.findall(r"```yaml\n(# kustomization.yaml.*?)```", page, re.DOTALL)
+    ours = os.path.relpath(KUBERNETES, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(given.replace("../smallfirst/deploy/kubernetes", ours))
+    (tmp_path / "smallfirst.yaml").write_text("tiers: {}\n")
+
+    manifests = rendered(tmp_path)
+
+    assert manifests.config == "tiers: {}\n"
+    for pods in manifests.pods:
+        assert {container["image"].partition("/")[0] for container in pods.containers} == {"REGISTRY"}
+    for resource in manifests.resources:
+        refuse_invalid(resource)
+
+
+def test_rules_are_of_metrics_that_the_gateway_has(everything: Manifests) -> None:
+    documented = (ROOT / "docs/metrics.md").read_text()
+    (rules,) = everything.all("PrometheusRule")
+    queries = [rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]]
+
+    for metric in {name for query in queries for name in re.findall(r"\bsmallfirst_\w+", query)}:
+        assert f"`{metric}`" in documented
