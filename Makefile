@@ -21,11 +21,11 @@ export MALLOC_TRIM_THRESHOLD_ := 8000000000
 run: $(VENV)/run.done  ## the demo pair behind the gateway
 	exec $(BIN)/smallfirst up
 
-test: $(VENV)/test.done $(CLIENTS_VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
+test: $(VENV)/test.done $(VENV)/programs.done $(CLIENTS_VENV)/test.done $(VLLM_VENV)/handover.done lint  ## everything that must hold
 	$(BIN)/pytest
 	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
-test-without-vllm: $(VENV)/test.done $(CLIENTS_VENV)/test.done lint  ## what can be tested where vLLM does not run
+test-without-vllm: $(VENV)/test.done $(VENV)/programs.done $(CLIENTS_VENV)/test.done lint  ## what can be tested where vLLM does not run
 	$(BIN)/pytest --ignore tests/vllm
 	$(CLIENTS_VENV)/bin/pytest $(CLIENTS_TESTS)
 
@@ -52,6 +52,10 @@ $(VENV)/run.done: $(VENV)/torch.done pyproject.toml
 
 $(VENV)/test.done: $(VENV)/torch.done pyproject.toml
 	$(BIN)/pip install -q -e '.[engine,dev]'
+	touch $@
+
+$(VENV)/programs.done: $(VENV)/bin/pip tests/programs.sh
+	tests/programs.sh
 	touch $@
 
 $(CLIENTS_VENV)/test.done: pyproject.toml

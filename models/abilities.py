@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from models.likeness import Look
+
 SpeculationKind = Literal["none", "drafter", "handover"]
 
 
@@ -20,7 +22,12 @@ class Abilities:
     speculation: SpeculationKind | None = None
     logprobs: bool | None = None
     tokenizer: str | None = None
-    fingerprint: str | None = None
+    look: Look | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """That of its look."""
+        return None if self.look is None else self.look.fingerprint
 
     @property
     def speculates(self) -> bool:

@@ -1,6 +1,7 @@
 """The servers of one tier as one model: who is asked, who is asked instead, and who goes on where one dies."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -123,6 +124,11 @@ class Pool:
         return frozenset(filter(None, (replica.abilities.fingerprint for replica in self.replicas)))
 
     @property
+    def likenesses(self) -> tuple[frozenset[str], ...]:
+        """The same of each that may be asked; one may have several, where ties are broken one way or the other."""
+        return tuple([one.recognition.alike for one in self.replicas if one.recognition.alike and one.may_be_asked])
+
+    @property
     def pressure(self) -> float:
         """How far the tier is out of room, 0 to 1: of the server that has most, the share of its requests that wait, or
         1 where it said that it has no room. 1 where no server may be asked."""
@@ -225,13 +231,17 @@ class Pool:
 
 
 async def probe_forever(replica: Replica) -> None:
-    """Ask a server again and again how it is, sooner while it is lost."""
+    """Ask a server again and again how it is, sooner while it is lost or in doubt."""
     while True:
         try:
             await replica.probe()
         except Exception:  # the top of its task: a server that answers nonsense is asked again
             log.exception("probe failed", server=replica.endpoint.name)
-        await asyncio.sleep(PROBE_EVERY_S if replica.breaker.state == "closed" else PROBE_LOST_EVERY_S)
+        await asyncio.sleep(PROBE_LOST_EVERY_S)
+        if replica.breaker.state == "closed":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_EVERY_S - PROBE_LOST_EVERY_S):
+                    await replica.doubted.wait()
 
 
 def candidate_of(replica: Replica) -> Candidate[Replica]:

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 import aiohttp
 import orjson
@@ -11,8 +10,9 @@ import orjson
 from models.abilities import Abilities, Load, SpeculationKind
 from models.endpoint import Endpoint
 from models.handover.contract import KEY as DRAFT_KEY
+from models.likeness import Look, hashed, look_of
 from models.parsing import NOT_A_REPLY, speculation_of
-from models.wire import JsonObject, WireReply
+from models.wire import JsonObject, WireChoice, WireReply
 
 # Text that tokenizers cut differently: cases, spaces, digits, accents, code, other scripts, emoji.
 SAMPLE_TEXT = "The  quick brown FOX, naïve 1234567.89 §\n\tdef f(x): return {'k': [x]}  # 你好 мир 🙂 ok"
@@ -121,11 +121,6 @@ async def fingerprint(door: Door) -> str | None:
     return hashed(ids) if ids else None
 
 
-def hashed(value: object) -> str:
-    """A short fingerprint of a value's repr."""
-    return sha256(repr(value).encode()).hexdigest()[:16]
-
-
 def tokens_of(received: bytes | None) -> tuple[int, ...]:
     """The token ids in a reply of /tokenize."""
     try:
@@ -134,20 +129,38 @@ def tokens_of(received: bytes | None) -> tuple[int, ...]:
         return ()
 
 
+def trial_of(door: Door) -> JsonObject:
+    """The request for a short answer, always the same."""
+    return {
+        "model": door.model, "prompt": SAMPLE_TEXT, "max_tokens": TRIAL_TOKENS, "temperature": 0,
+        "ignore_eos": True, "logprobs": 2, "return_token_ids": True,
+    }  # fmt: skip
+
+
+def choice_in(reply: WireReply) -> WireChoice | None:
+    """The short answer, if there is one."""
+    return next(iter(reply.get("choices") or ()), None)
+
+
+async def look_again(door: Door, known: Abilities) -> Look | None:
+    """What the server looks like now; None where it does not say all that it is known by. Raises as `Door.get`."""
+    tokenizer = await fingerprint(door)
+    if tokenizer is None and known.tokenizer is not None:
+        return None
+    choice = choice_in(reply_of(await door.post("/v1/completions", trial_of(door))))
+    return None if choice is None else look_of(tokenizer, choice)
+
+
 async def with_trial(door: Door, abilities: Abilities, *, counts_drafts: bool) -> Abilities:
     """What a short answer shows, and where drafts are verified there, one with a draft of it."""
-    body: JsonObject = {
-        "model": door.model, "prompt": SAMPLE_TEXT, "max_tokens": TRIAL_TOKENS, "temperature": 0,
-        "ignore_eos": True, "logprobs": 1, "return_token_ids": True,
-    }  # fmt: skip
+    body = trial_of(door)
     first = reply_of(await door.post("/v1/completions", body))
-    choice = next(iter(first.get("choices") or ()), None)
+    choice = choice_in(first)
     if choice is not None:
-        ids = choice.get("token_ids") or choice.get("text")
         abilities = replace(
             abilities,
             logprobs=choice.get("logprobs") is not None,
-            fingerprint=hashed((abilities.tokenizer, ids)) if ids else None,
+            look=look_of(abilities.tokenizer, choice),
         )
     if not counts_drafts:
         return replace(abilities, speculation="none")

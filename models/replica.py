@@ -2,22 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 
 import aiohttp
 
 from models.abilities import IDLE, UNKNOWN
 from models.acceptance import Acceptance
+from models.acquainting import acquainted, recognised
 from models.answer import Delta, Finish, WentOn
 from models.breaker import Breaker, Ticket
 from models.calling import Caller
 from models.endpoint import Endpoint, Limits
-from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded
+from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded, Unreachable
 from models.handover.contract import MAX_DRAFT_TOKENS
-from models.probing import Door, find_abilities, find_load, text_of, tokens_of, with_models
+from models.probing import Door, find_load, text_of, tokens_of, with_models
 from models.prompt import Handover, Prefix, Prompt, Written
+from models.recognition import Recognition
 from models.wire import JsonObject
 
 PROBE_S = 10.0
@@ -39,14 +41,23 @@ class WentOnElsewhere(BadReply):
 
 class Replica:
     """A server of a tier, and what is known of it. `running` is how many of our requests it is working on, `others`
-    how many of anyone else's it had when it was last asked."""
+    how many of anyone else's it had when it was last asked; `doubted` is set where it should be asked soon."""
 
-    def __init__(self, endpoint: Endpoint, *, session: aiohttp.ClientSession, limits: Limits) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        session: aiohttp.ClientSession,
+        limits: Limits,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.endpoint = endpoint
         self.abilities = UNKNOWN
         self.load = IDLE
         self.acceptance = Acceptance()
         self.breaker = Breaker()
+        self.recognition = Recognition(now_s)
+        self.doubted = asyncio.Event()
         self.running = 0
         self.others = 0
         self._full_until_s = 0.0
@@ -86,7 +97,7 @@ class Replica:
             async with aclosing(self._answer(prompt)) as parts:
                 async for part in parts:
                     if not begun:
-                        self.breaker.succeeded(ticket)
+                        self._did_well(ticket)
                         begun = True
                     yield part
 
@@ -122,28 +133,47 @@ class Replica:
             return False
 
     async def probe(self) -> None:
-        """Find out what the server can do and how busy it is; one that cannot be reached is asked all anew later."""
+        """Find out what the server can do, how busy it is, and whether it is still the same; one that cannot be reached
+        is asked all anew later, and until then taken for what it was."""
+        self.doubted.clear()
         try:
             await self._list(within_s=PROBE_S)
             if self.endpoint.dialect == "vllm":
-                await self._probe_vllm()
+                with suppress(TimeoutError):  # it is busy
+                    await self._probe_vllm()
+            self.breaker.found_alive()  # not before it was asked what it is
         except TimeoutError:
             return  # it may just be busy: the limits of requests will tell
         except aiohttp.ClientError:
-            self.abilities, self.load, self.others = UNKNOWN, IDLE, 0
+            self.abilities = replace(UNKNOWN, look=self.abilities.look)
+            self.load, self.others = IDLE, 0
             self.breaker.found_lost()
+            self.doubted.set()
 
     async def _list(self, *, within_s: float) -> int:
         status, listed = await self._door.list_models(within_s=within_s)
-        self.breaker.found_alive()
-        self.abilities = with_models(self.abilities, listed, self.endpoint.model)
+        before, self.abilities = self.abilities, with_models(self.abilities, listed, self.endpoint.model)
+        if (before.models, before.context_tokens) != (self.abilities.models, self.abilities.context_tokens):
+            self.recognition.doubted()
         return status
 
     async def _probe_vllm(self) -> None:
         self.load = await find_load(self._door)
         self.others = max(0, self.load.running + self.load.waiting - self.running)
         if self.abilities.speculation is None:
-            self.abilities = await find_abilities(self._door, self.abilities)
+            self.abilities = await acquainted(self._door, self.abilities, self.recognition)
+        elif self.recognition.is_due:
+            self.abilities = await recognised(self._door, self.abilities, self.recognition)
+
+    def _did_well(self, ticket: Ticket) -> None:
+        """A request came to something; a server that is back from failing may be another."""
+        if self.breaker.state != "closed":
+            self._doubt()
+        self.breaker.succeeded(ticket)
+
+    def _doubt(self) -> None:
+        self.recognition.doubted()
+        self.doubted.set()
 
     def _blame(self, error: ModelError, ticket: Ticket) -> None:
         match error:
@@ -154,6 +184,8 @@ class Replica:
                 self._full_until_s = time.monotonic() + min(error.retry_after_s or FULL_S, LONGEST_FULL_S)
             case _:
                 self.breaker.failed(ticket, lost=isinstance(error, NoConnection))
+                if isinstance(error, Unreachable):
+                    self._doubt()
 
     async def _answer(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         asking = prompt
@@ -245,7 +277,7 @@ class Replica:
         """The server's reply to a request that is no completion, as it came. Raises a ModelError."""
         with self._at_work() as ticket:
             received = await self._caller.passed(path, {**body, "model": self.endpoint.model}, request_id)
-            self.breaker.succeeded(ticket)
+            self._did_well(ticket)
         return received
 
     @contextmanager

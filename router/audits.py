@@ -89,57 +89,82 @@ class Sampling:
             self._day, self._spent = self._today, 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Requests in a row. `exposure`: their propensities added up, or more. `unseen`: how much of it is of requests of
+    which nobody knows what the certified policy would have accepted. `threshold`: the highest that one was judged by.
+
+    Who asks whether there are more losses than certified counts all of the exposure: that can hide a loss and feign
+    none. Who asks whether there are fewer counts what is not unseen, for the same reason.
+    """
+
+    exposure: float = 0.0
+    unseen: float = 0.0
+    threshold: float = 0.0
+
+    def __add__(self, other: "Span") -> "Span":
+        """These requests and those."""
+        return Span(
+            self.exposure + other.exposure, self.unseen + other.unseen, max(self.threshold, other.threshold)
+        )  # fmt: skip
+
+    def without(self, propensity: float) -> "Span":
+        """These, where the audit of one of this propensity came to nothing."""
+        return Span(self.exposure, min(self.exposure, self.unseen + propensity), self.threshold)
+
+
 @dataclass(slots=True)
 class Entry(Generic[Kept]):
-    """An audit under way, or over and waiting for those before it."""
+    """An audit under way, or over and waiting for those before it: of a request of this propensity, with those before
+    it that had none."""
 
-    exposure: float
+    span: Span
+    propensity: float
     is_over: bool = False
     kept: Kept | None = None
 
 
 class Tally(Generic[Kept]):
-    """Counts the exposure of requests, and lets audits out in the order of their requests, each with the exposure since
-    the one before.
+    """Adds up requests, and lets audits out in the order of theirs, each with the requests since the one before.
 
     A process that ends takes along what it saw since its last audit: requests that had none, on average an exposure of
-    1. So each begins with 2: that may hide a loss, and feigns none.
+    1. So each begins with 2, all of it unseen.
     """
 
     def __init__(self) -> None:
-        self._exposure = LOST_AT_START
+        self._span = Span(LOST_AT_START, LOST_AT_START)
         self._entries = deque[Entry[Kept]]()
 
-    def passed(self, propensity: float) -> None:
+    def passed(self, request: Span) -> None:
         """A request is over that was not drawn, or not accepted."""
-        self._exposure += propensity
+        self._span += request
 
-    def began(self, propensity: float) -> Entry[Kept]:
+    def began(self, request: Span) -> Entry[Kept]:
         """A request is over that was accepted and drawn."""
-        entry = Entry[Kept](self._exposure + propensity)
-        self._exposure = 0.0
+        entry = Entry[Kept](self._span + request, request.exposure)
+        self._span = Span()
         self._entries.append(entry)
         return entry
 
-    def ended(self, entry: Entry[Kept], kept: Kept | None) -> list[tuple[Kept, float]]:
-        """An audit is over, with something to keep of it or not. All that can now be kept, in order, with exposures:
-        of an audit without anything to keep, the next one has it too."""
+    def ended(self, entry: Entry[Kept], kept: Kept | None) -> list[tuple[Kept, Span]]:
+        """An audit is over, with something to keep of it or not. All that can now be kept, in order, with requests: of
+        an audit without anything to keep, the next one has them too."""
         entry.is_over, entry.kept = True, kept
         out = []
         while self._entries and self._entries[0].is_over:
             first = self._entries.popleft()
             if first.kept is not None:
-                out.append((first.kept, first.exposure))
+                out.append((first.kept, first.span))
             else:
-                self.returned(first.exposure)
+                self.returned(first.span.without(first.propensity))
         return out
 
-    def returned(self, exposure: float) -> None:
-        """Nothing came of an audit with this exposure: the next one has it too."""
+    def returned(self, span: Span) -> None:
+        """Nothing came of the audit of these requests: the next one has them too."""
         if self._entries:
-            self._entries[0].exposure += exposure
+            self._entries[0].span += span
         else:
-            self._exposure += exposure
+            self._span += span
 
 
 def can_be_audited(prompt: Prompt) -> bool:

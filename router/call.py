@@ -6,11 +6,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from models.answer import Delta, Finish, Speculation, Usage, WentOn
-from models.errors import ModelError, TimedOut
+from models.errors import FailureReason, ModelError, TimedOut
 from models.model import Model
 from models.prompt import MODALITIES, Modality, Prompt
 from models.wire import Json
-from router.events import Began, Called, Event, Wrote
+from router.events import Asked, Began, Called, Event, Wrote
 from router.money import Price
 
 CHARACTERS_PER_TOKEN = 4
@@ -35,7 +35,9 @@ class Tier:
 
 
 async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
-    """The tier's deltas and finish, then one `Called`, also where the call fails or is cut off. Raises a ModelError."""
+    """The tier's deltas and finish, between one `Asked` and one `Called`, also where the call fails or is cut off.
+    Raises a ModelError."""
+    observe(Asked(tier.name))
     meter = Meter(prompt)
     try:
         async with aclosing(tier.model.generate(prompt)) as answer:
@@ -52,7 +54,12 @@ async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerato
         meter.failed(error)
         raise
     finally:
-        observe(Called(tier.name, meter.usage, meter.waited_s, meter.speculation, meter.handed, meter.went_on))
+        observe(
+            Called(
+                tier.name, meter.usage, meter.waited_s, meter.speculation, meter.handed, meter.went_on,
+                failure=meter.failure,
+            )
+        )  # fmt: skip
 
 
 class Meter:
@@ -64,6 +71,7 @@ class Meter:
         self.speculation: Speculation | None = None
         self.handed = False
         self.went_on: WentOn | None = None
+        self.failure: FailureReason | None = None
         self._prompt_tokens = 0
         self._tokens = 0
         self._characters = 0
@@ -96,6 +104,7 @@ class Meter:
 
     def failed(self, error: ModelError) -> None:
         """The call failed; before its first piece it cost nothing, unless the server was at work until a limit."""
+        self.failure = error.reason
         self._never_ran = not self._begun and not isinstance(error, TimedOut)
 
     @property

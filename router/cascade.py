@@ -90,9 +90,13 @@ class Cascade:
         the request set none; under a certificate the budget may only raise it."""
         return self._judging_by(self.steering.steered(self.policy, pressure))
 
-    def standing(self, watch: Watch, pressure: float) -> "Cascade":
-        """The same cascade as it stands just now: without its certificate where that does not hold, else steered."""
-        fallback = watch.standing.fallback if self.policy.mode == "certified" else None
+    def standing(self, watches: Mapping[str | None, Watch], pressure: float) -> "Cascade":
+        """The same cascade as it stands just now: without its certificate where that does not hold, else steered. Of
+        the watches, by cluster, the one over the certificate that judges here counts."""
+        if self.policy.mode != "certified":
+            return self.steered(pressure)
+        watch = watches.get(self.policy.cluster)
+        fallback: Fallback | None = "uncertified" if watch is None else watch.standing.fallback
         return self.steered(pressure) if fallback is None else self.fallen_back(fallback)
 
     def fallen_back(self, why: Fallback) -> "Cascade":

@@ -9,6 +9,21 @@ Loss = Literal["regret", "disagreement"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+class Renewal(BaseModel):
+    """How a certificate was renewed from audits: in which `round` (1 was the one that `smallfirst tune` gave), of the
+    artefact of which fingerprint, by those of its audits that have a place in the store's order above `after` and up
+    to `until`, over so much `exposure`. `delta` is shared out among all rounds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    round: Annotated[int, Field(ge=2)]
+    renewed_from: str
+    after: Annotated[int, Field(ge=0)]
+    until: Annotated[int, Field(ge=1)]
+    exposure: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    delta: Share
+
+
 class Certificate(BaseModel):
     """With probability at least 1 - delta over the drawing of the questions, the expected loss of a request drawn like
     them is at most epsilon.
@@ -18,6 +33,10 @@ class Certificate(BaseModel):
     `split` is the SHA-256 of the questions' ids: each split certifies once, at its `use` 1; delta is halved at each
     further one, and `delta` here is what is left of it. Audits cannot see regret: they watch that accepted drafts are
     not oftener unlike what the final tier says, by the grader `audited_by`, than `disagreement`, its upper limit then.
+
+    Of one that was renewed (`renewal`), the questions are audits: `questions` is their exposure, which is how many
+    there would have been had every draft been accepted; `accepted` and `losses` are audits, those that failed or that
+    the grader could not tell of among the losses; `certified_on` is the day of the last one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +55,12 @@ class Certificate(BaseModel):
     max_age_days: Annotated[int, Field(ge=1)] = 90
     audited_by: str | None = None
     disagreement: Annotated[float, Field(gt=0, le=1)] | None = None
+    renewal: Renewal | None = None
+
+    @property
+    def round(self) -> int:
+        """The how-manieth certificate of its line it is, 1 being the one that `smallfirst tune` gave."""
+        return 1 if self.renewal is None else self.renewal.round
 
     @property
     def watched(self) -> tuple[str, float] | None:

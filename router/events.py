@@ -8,8 +8,8 @@ from models.answer import Piece, Speculation, Usage, WentOn
 from models.errors import FailureReason
 
 Mode = Literal["threshold", "certified", "exact"]
-Lapse = Literal["uncertified", "alarmed", "expired", "stale", "unread"]
-Fallback = Literal[Lapse, "unknown-task"]
+Lapse = Literal["alarmed", "expired", "stale", "unread"]
+Fallback = Literal[Lapse, "uncertified", "unknown-task"]
 ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
@@ -36,6 +36,14 @@ class Foreseen:
 
     tier: str
     confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call to a tier begins, for an answer or for what it says of a draft; a `Called` ends it, in the same task."""
+
+    tier: str
+    about: About = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +156,8 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Called:
     """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
-    that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; and
-    what it was asked for: an answer, or what it says of a draft."""
+    that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; what
+    it was asked for: an answer, or what it says of a draft; and why it failed, if it did."""
 
     tier: str
     usage: Usage
@@ -158,6 +166,7 @@ class Called:
     handed: bool = False
     went_on: WentOn | None = None
     about: About = "answer"
+    failure: FailureReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +179,7 @@ class Finished:
 Event = (
     Planned
     | Foreseen
+    | Asked
     | Began
     | Wrote
     | Drafted

@@ -16,7 +16,7 @@ from models.errors import CapabilityMiss, ModelError, TimedOut
 from models.prompt import Prompt
 from router.agreement import agreement_of, helper_request
 from router.call import Observe, Tier, metered
-from router.events import About, Called, Event, Failed, Opined, Verdict
+from router.events import About, Asked, Called, Event, Failed, Opined, Verdict
 from router.graders import Grader, said_in
 from router.p_true import p_true_of, p_true_request
 from router.scorers import AskingName
@@ -201,11 +201,11 @@ async def answered(tier: Tier, asking: Prompt, observe: Observe, *, about: About
 async def said(
     tier: Tier, asking: Prompt, observe: Observe, *, about: About, within_s: float | None = None
 ) -> Sequence[Delta]:
-    """All that a tier answers to a request that is ours and no client's; of its events the call's end, and its failure.
-    Raises a ModelError."""
+    """All that a tier answers to a request that is ours and no client's; of its events the call's beginning, its end
+    and its failure. Raises a ModelError."""
 
     def overheard(event: Event) -> None:
-        if isinstance(event, Called):
+        if isinstance(event, Asked | Called):
             observe(replace(event, about=about))
 
     try:

@@ -22,7 +22,7 @@ class Policy:
     """How a cascade judges drafts: accept iff no check fails and the confidence is at least the threshold, or, within
     the band of `verdict`, the final tier finds the draft right; when it shows them, and when it asks for none (`skip`).
     `threshold_by` says what the threshold was set by last, `fallback` why mode `exact` is served in place of mode
-    `certified`."""
+    `certified`, and `cluster` whose fit it is of an artefact's; None: the one to all questions, or no fit."""
 
     mode: Mode
     scorer: Scorer
@@ -34,6 +34,7 @@ class Policy:
     fallback: Fallback | None = None
     verdict: Band | None = None
     skip: Skip | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

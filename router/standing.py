@@ -1,4 +1,4 @@
-"""Whether a cascade's certificate holds just now, and what is served where it does not."""
+"""Whether a certificate holds just now, and what is served where it does not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from router.alarm import Alarm, Stretch
+from router.alarm import ALPHA, Alarm, Stretch
 from router.certificate import Certificate
 from router.events import Lapse
 
@@ -47,11 +47,12 @@ class Watched(BaseModel):
         return self.model_copy(update={"alarm": alarm, "since_s": None, "gathered": 0, "enough_s": time_s})
 
 
-def watch_of(certificate: Certificate) -> Watched:
-    """The watch over a certificate, before its first audit."""
+def watch_of(certificate: Certificate, *, alpha: float = ALPHA) -> Watched:
+    """The watch over a certificate, before its first audit; its alarm is to sound falsely with probability `alpha`, in
+    (0, 1), at most."""
     watched = certificate.watched
     share = certificate.epsilon if watched is None else watched[1]
-    return Watched(alarm=Alarm(epsilon=share), within_days=certificate.max_age_days)
+    return Watched(alarm=Alarm(epsilon=share, alpha=alpha), within_days=certificate.max_age_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Standing:
 
 
 def standing_of(
-    certificate: Certificate | None,
+    certificate: Certificate,
     watched: Watched | None,
     now: datetime,
     *,
@@ -88,19 +89,17 @@ def standing_of(
     drifts: bool = False,
 ) -> Standing:
     """Where a certificate stands. `changed` says what is no longer as it was certified: models, artefact,
-    configuration; `watched` is None where nobody audits; `unread`: what audits found before this process began is kept,
-    and not known yet; `drifts`: confidences are spread otherwise than they were.
+    configuration; `watched` is None where nobody audits; `unread`: what audits found is kept, and was not read
+    yet, or not for long; `drifts`: confidences are spread otherwise than they were.
 
     An alarm stands until there is another certificate. What changed may change back.
     """
-    if certificate is None:
-        return Standing("uncertified", "there is no certificate")
     if changed:
         return Standing("stale", "; ".join(changed))
     if watched is not None and watched.alarm.sounds:
         return Standing("alarmed", f"audits show {watched_by(certificate)}")
     if unread:
-        return Standing("unread", "what audits have found could not be read yet")
+        return Standing("unread", "what audits have found cannot be read from the store")
     if now >= expiry(certificate, watched):
         return Standing("expired", f"{certificate.max_age_days} days have passed without enough audits")
     if watched is not None and watched.alarm.warns:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from router.calibration import Calibration
 from router.certificate import Certificate
@@ -20,7 +20,10 @@ from router.skipping import PromptGain
 from router.verdict import Band
 
 MOST_BYTES = 8 * 2**20
+NAMED = r"^[^\x00-\x1f\x7f]{1,64}$"  # what a request can name, and a store keep
 Share = Annotated[float, Field(ge=0, le=1)]
+Servers = Collection[Collection[str]]
+ClusterName = Annotated[str, StringConstraints(pattern=NAMED)]
 
 
 class Part(BaseModel):
@@ -73,7 +76,8 @@ class Fit(Part):
 class Trust(Part):
     """One cascade's artefact. `tiers` are its tiers in order; checks, missing evidence and `verdict` are as they were
     when it was certified; `opinions` are who answered the questions that it was fitted on; `fit` judges every request,
-    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft."""
+    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft. `recorded`
+    is the SHA-256 of the file that it was made from, `seen` a sketch of that file's questions."""
 
     kind: Literal["smallfirst-trust-1"] = "smallfirst-trust-1"
     tuned_on: date
@@ -83,11 +87,12 @@ class Trust(Part):
     recorded: str
     grader: str
     fit: Fit
-    clusters: Mapping[str, Fit] = {}
+    clusters: Mapping[ClusterName, Fit] = {}
     gate: Gate | None = None
     verdict: Band | None = None
     opinions: Mapping[str, OpinionPrint] = {}
     skip: PromptGain | None = None
+    seen: Annotated[str, Field(pattern=r"^([0-9a-f]{12})*$")] = ""
 
     def misfits(
         self,
@@ -121,50 +126,43 @@ class Trust(Part):
 
     def changed(
         self,
-        fingerprints: Sequence[Collection[str]],
-        asked: Mapping[str, Collection[str]] = MappingProxyType({}),
+        served_by: Sequence[Servers],
+        asked: Mapping[str, Servers] = MappingProxyType({}),
     ) -> tuple[str, ...]:
-        """What the tiers' servers say that they are, and were not when it was made, and those that are asked of drafts,
-        by the question's name; what is not known is no change."""
-        served: list[tuple[TierPrint | OpinionPrint, Collection[str]]] = [
-            *zip(self.tiers, fingerprints, strict=True),
+        """What the tiers' servers are by now, and were not when it was made, and those that are asked of drafts, by the
+        question's name; each server by the fingerprints that it may have. What is not known is no change."""
+        served: list[tuple[TierPrint | OpinionPrint, Servers]] = [
+            *zip(self.tiers, served_by, strict=True),
             *((one, asked.get(name, ())) for name, one in self.opinions.items()),
         ]
         return tuple(
             f"a server of {before.model} is another than was recorded"
             for before, found in served
-            if before.fingerprint is not None and any(one != before.fingerprint for one in found)
+            if before.fingerprint is not None and any(before.fingerprint not in server for server in found)
         )
 
     @property
-    def certificates(self) -> Sequence[tuple[str, Certificate]]:
-        """Each one, and the kind of request that it is for; empty for all."""
-        fits = [("", self.fit), *self.clusters.items()]
-        return [(task, fit.certificate) for task, fit in fits if fit.certificate is not None]
+    def fits(self) -> Mapping[str | None, Fit]:
+        """How drafts are judged, by the cluster that their request is of; None: of none that is known."""
+        return dict([(None, self.fit), *self.clusters.items()])
 
     @property
-    def watched(self) -> Certificate | None:
-        """The certificate that audits watch: of those by task, which are all that serve where there are any, the one
-        that lets the most drafts disagree."""
-        served = [one for task, one in self.certificates if task or not self.clusters]
-        return max(served, key=lambda one: one.epsilon if one.watched is None else one.watched[1], default=None)
+    def certificates(self) -> Mapping[str | None, Certificate]:
+        """Each one, by the cluster that it is for; None: that of the fit to all questions."""
+        return {cluster: fit.certificate for cluster, fit in self.fits.items() if fit.certificate is not None}
 
     @property
     def asks(self) -> tuple[str, ...]:
         """The questions about a draft that some of its scorers read the answers of."""
-        return tuple(dict.fromkeys(name for fit in self._fits for name in fit.judging.opinions))
+        return tuple(dict.fromkeys(name for fit in self.fits.values() for name in fit.judging.opinions))
 
     def _is_laxer(self, verdict: Band | None) -> bool:
         """Whether a cascade with this verdict may accept what was not certified. A band that no certified threshold is
         in, but for its beginning, only has the final tier asked about what would be accepted anyway."""
         if verdict == self.verdict:
             return False
-        certified = [certificate.threshold for _, certificate in self.certificates]
+        certified = [certificate.threshold for certificate in self.certificates.values()]
         return self.verdict is not None or verdict is None or any(map(verdict.may_accept_below, certified))
-
-    @property
-    def _fits(self) -> tuple[Fit, ...]:
-        return (self.fit, *self.clusters.values())
 
     @property
     def certified(self) -> bool:

@@ -1,5 +1,5 @@
 """How a cascade with an artefact judges each kind of request in each mode. Under `certified`, what has no certificate
-goes to the final tier; whether the certificate still holds is for the cascade's watch to say."""
+goes to the final tier; whether a certificate still holds is for its watch to say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Trusted:
         own = replace(policy, stream=replace(policy.stream, gate=trust.gate))
         self._of_all = judging_of(trust.fit, own, threshold)
         self._by_task: Mapping[str, Judging] = {
-            task: judging_of(fit, own, threshold) for task, fit in trust.clusters.items()
+            task: judging_of(fit, replace(own, cluster=task), threshold) for task, fit in trust.clusters.items()
         }
 
     def policy(self, mode: Mode, task: str | None) -> Policy:
@@ -50,7 +50,7 @@ class Trusted:
 
 
 def judging_of(fit: Fit, policy: Policy, threshold: float | None) -> Judging:
-    """The policies of a fit."""
+    """The policies of a fit, made of the cascade's own."""
     chosen = fit.threshold if threshold is None else threshold
     judging = replace(policy, mode="threshold", scorer=fit.judging, threshold=chosen)
     certificate = fit.certificate

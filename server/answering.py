@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 from starlette.responses import JSONResponse, Response
@@ -20,7 +20,7 @@ from models.errors import BadReply, ModelError
 from router.cascade import Cascade, answer
 from router.events import Event, Wrote
 from router.outcome import Outcome
-from server.access.caller import Caller
+from server.access.caller import Caller, key_of
 from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
@@ -38,10 +38,22 @@ Made = TypeVar("Made")
 log = structlog.get_logger()
 
 
+class Trace(Protocol):
+    """Who follows one request from event to event."""
+
+    def observe(self, event: Event) -> None:
+        """Something happened."""
+        ...
+
+    def ended(self, outcome: Outcome, *, status: int, response_id: str) -> None:
+        """It is over."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, and its
-    part in audits."""
+    """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, its part
+    in audits, and who follows it."""
 
     cascade: Cascade
     asked: Asked
@@ -50,6 +62,7 @@ class Order:
     began_s: float
     caller: Caller
     ticket: Ticket | None = None
+    trace: Trace | None = None
 
 
 class Answer(Response):
@@ -171,6 +184,8 @@ class Answer(Response):
         if isinstance(happened, Wrote):  # for each piece, and nobody else listens
             return
         self._outcome.observe(happened)
+        if self._order.trace is not None:
+            self._order.trace.observe(happened)
         self._metrics.observe(happened, self._order.cascade.name)
 
     def _shown(self, delta: Delta) -> None:
@@ -198,6 +213,7 @@ class Answer(Response):
             task=self._task,
             propensity=None if ticket is None else ticket.propensity,
             artefact=None if trusted is None else trusted.identity,
+            key=key_of(order.caller),
         )  # fmt: skip
 
     @property
@@ -233,6 +249,8 @@ class Answer(Response):
         )
         if order.ticket is not None:
             order.ticket.over(outcome, self._id)
+        if order.trace is not None:
+            order.trace.ended(outcome, status=status, response_id=order.asked.writer.id)
 
 
 async def unless_gone(work: Awaitable[Made], receive: Receive) -> Made | None:

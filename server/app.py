@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -19,7 +21,7 @@ from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
 from server.errors import RequestError
-from server.listing import get_model, health, list_cascades, list_models, list_pools, metrics, ready
+from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
@@ -29,6 +31,9 @@ from server.refusing import failed, nobody_there, not_answered, not_available, n
 from server.settings.schema import Settings
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
+
+if TYPE_CHECKING:
+    from server.tracing import Tracing
 
 
 def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
@@ -42,12 +47,13 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.metrics = Metrics()
     app.state.leaving = Leaving()
     for door in DOORS:
-        app.add_api_route(door.path, answering(door), methods=["POST"])
-    app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=["GET", "DELETE"])
+        app.add_api_route(door.path, answering(door), methods=["POST"], summary="An answer, whole or streamed")
+    for method in ("GET", "DELETE"):
+        app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=[method])
     app.add_api_route(RESPONSES.path + "/{response_id}/cancel", not_stored, methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
     for path in ENDPOINTS:
-        app.add_api_route(path, passing(path), methods=["POST"])
+        app.add_api_route(path, passing(path), methods=["POST"], summary="Goes to one tier's server as it came")
     app.add_api_route(COUNT_PATH, count_tokens, methods=["POST"])
     app.add_api_route("/v1/decisions/{decision_id}", get_decision, methods=["GET"])
     app.add_api_route("/v1/feedback", take_feedback, methods=["POST"])
@@ -55,9 +61,11 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.add_api_route("/v1/models/{model}", get_model, methods=["GET"])
     app.add_api_route("/v1/pools", list_pools, methods=["GET"])
     app.add_api_route("/v1/cascades", list_cascades, methods=["GET"])
-    app.add_api_route("/health", health, methods=["GET", "HEAD"])
-    app.add_api_route("/ready", ready, methods=["GET", "HEAD"])
-    app.add_api_route("/metrics", metrics, methods=["GET"])
+    for method in ("GET", "HEAD"):
+        app.add_api_route("/health", health, methods=[method])
+        app.add_api_route("/ready", ready, methods=[method])
+    app.add_api_route("/metrics", metrics, methods=["GET"], response_class=PlainTextResponse)
+    app.add_api_route("/openapi.json", document, methods=["GET"])
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(ModelError, not_answered)
     app.add_exception_handler(Unavailable, not_available)
@@ -71,17 +79,35 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """The connections to the servers live as long as the application."""
     settings: Settings = app.state.settings
-    async with new_session() as session, opened(settings.store, app.state.state, app.state.metrics.registry) as keeping:
+    async with (
+        tracing_of(settings, app.version) as tracing,
+        new_session([] if tracing is None else [tracing.of_calls]) as session,
+        opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
+    ):
+        app.state.tracing = tracing
         app.state.keeping = keeping
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
         app.state.metrics.watch(served.pools, served.waiting)
+        app.state.metrics.expect([*served.cascades.values(), *served.tiers.values()])
         overseen = app.state.overseen = oversee(app, served)
         auditors = [one.auditor for one in overseen.values()]
         at_once = {name: cascade.audits.at_once for name, cascade in settings.cascades.items()}
         async with watched(served.pools), auditing(auditors, at_once):
             yield
+
+
+@asynccontextmanager
+async def tracing_of(settings: Settings, version: str) -> "AsyncIterator[Tracing | None]":
+    """Who traces requests, where that is wanted: it needs the extra `tracing`."""
+    if settings.tracing.otlp is None:
+        yield None
+        return
+    from server.tracing import traced
+
+    async with traced(settings, version) as tracing:
+        yield tracing
 
 
 def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
@@ -100,6 +126,7 @@ def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
     }
     if keeping is not None:
         for one in overseen.values():
-            one.auditor.watch.remembers()
+            for watch in one.auditor.watches.values():
+                watch.remembers()
     metrics.oversee([*overseen.values()])
     return overseen

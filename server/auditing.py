@@ -6,10 +6,11 @@ while the final tier has no room, and end when the gateway does.
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import structlog
 
@@ -17,10 +18,10 @@ from models.answer import Delta, Draft, draft_of
 from models.errors import ModelError
 from models.prompt import Prompt
 from router.alarm import Stretch
-from router.audits import AuditResult, Entry, Sampling, Tally, can_be_audited, to_audit
+from router.audits import AuditResult, Entry, Sampling, Span, Tally, can_be_audited, to_audit
 from router.cascade import Cascade
 from router.drafting import length_of, whole
-from router.events import Called, Event
+from router.events import Called, CheckReason, Event
 from router.graders import said_in
 from router.outcome import Outcome
 from router.policy import Policy
@@ -33,7 +34,8 @@ FOLD_EVERY_S = 5.0
 FOLD_FIRST_S = 1.5  # what a start may wait for it
 STOP_WITHIN_S = 2.0
 
-Nothing = Literal["failed", "dropped"]
+Nothing = Literal["dropped"]
+CHECKS = get_args(CheckReason)
 
 log = structlog.get_logger()
 
@@ -66,7 +68,7 @@ class Comparing:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A draft to be audited: what it was an answer to and what it said, whose decision that was, its place among the
-    others, and the artefact whose certificate accepted it, if one did."""
+    others, the artefact whose certificate accepted it, if one did, and the cluster whose fit judged it."""
 
     decision: str
     prompt: Prompt
@@ -77,6 +79,7 @@ class Job:
     propensity: float
     entry: Entry[Audit]
     artefact: str | None
+    cluster: str | None
 
 
 class Ticket:
@@ -84,9 +87,12 @@ class Ticket:
     and so was whether it is. Only of one that is drawn is the answer kept."""
 
     def __init__(
-        self, auditor: "Auditor", prompt: Prompt, propensity: float, *, drawn: bool, artefact: str | None
-    ) -> None:
+        self, auditor: "Auditor", prompt: Prompt, policy: Policy, propensity: float, *, drawn: bool,
+        artefact: str | None,
+    ) -> None:  # fmt: skip
         self.propensity = propensity
+        self._policy = policy
+        self.cluster = policy.cluster
         self._artefact = artefact
         self._auditor = auditor
         self._prompt = prompt
@@ -108,8 +114,17 @@ class Ticket:
         """The audit of its draft."""
         return Job(
             decision, self._prompt, draft_of(self._deltas), length_of(self._deltas), outcome.tier,
-            outcome.confidence, self.propensity, entry, self._artefact,
+            outcome.confidence, self.propensity, entry, self._artefact, self.cluster,
         )  # fmt: skip
+
+    def span(self, outcome: Outcome, *, accepted: bool) -> Span:
+        """This request among the others. Seen is one that was not accepted because its draft was judged so, and that
+        was not drawn where it was; by no rules that send up more than what was certified."""
+        trusted = self._auditor.cascade.trusted
+        certified = trusted is None or (self._policy.skip is None and self._policy.verdict == trusted.trust.verdict)
+        judged = outcome.first_confidence is not None or outcome.reason in CHECKS
+        is_seen = certified and (accepted or judged) and not (accepted and self._drawn and not self.is_drawn)
+        return Span(self.propensity, 0.0 if is_seen else self.propensity, self._policy.threshold)
 
     @property
     def is_drawn(self) -> bool:
@@ -118,57 +133,61 @@ class Ticket:
 
 
 class Auditor:
-    """Of one cascade: draws, asks, compares, keeps, and folds what the ledger has of all gateways into the watch.
-    `sampling` is None where audits are off; `has_room` says whether the final tier has some."""
+    """Of one cascade: draws, asks, compares, keeps, and folds what the ledger has of all gateways into the watches,
+    each into that of its cluster. `sampling` is None where audits are off; `has_room` says whether the final tier has
+    some."""
 
     def __init__(
-        self, cascade: Cascade, watch: Watch, *, sampling: Sampling | None, comparing: Comparing,
+        self, cascade: Cascade, watches: Mapping[str | None, Watch], *, sampling: Sampling | None, comparing: Comparing,
         has_room: Callable[[], bool], ledger: Ledger, counting: Counting, now_s: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.cascade = cascade
-        self.watch = watch
+        self.watches = watches
         self.sampling = sampling
         self.comparing = comparing
         self._has_room = has_room
         self._ledger = ledger
         self._counting = counting
         self._now_s = now_s
-        self._tally = Tally[Audit]()
+        self._tallies = defaultdict[str | None, Tally[Audit]](Tally[Audit])
         self._queue = asyncio.Queue[Job](QUEUED)
         self._place = 0
         self._own: set[str] = set()
-        self._state = watch.standing.state
+        self._states = {cluster: watch.standing.state for cluster, watch in watches.items()}
 
     @property
     def follows(self) -> bool:
         """Whether it matters to this cascade what audits find."""
-        return self.sampling is not None or self.watch.certificate is not None
+        return self.sampling is not None or bool(self.watches)
 
-    @property
-    def propensity(self) -> float:
-        """With which probability a request that comes now is audited, if its draft is accepted."""
+    def propensity(self, cluster: str | None) -> float:
+        """With which probability a request of this cluster that comes now is audited, if its draft is accepted."""
         if self.sampling is None or self._queue.full() or not self._has_room():
             return 0.0
-        return self.sampling.propensity(times=self.watch.vigilance)
+        watch = self.watches.get(cluster)
+        return self.sampling.propensity(times=1.0 if watch is None else watch.vigilance)
 
     def ticket(self, prompt: Prompt, policy: Policy) -> Ticket:
         """For a request that comes now, and that the cascade judges by its own policy; only what is accepted in mode
         `certified` tells of the certificate."""
-        propensity = self.propensity if can_be_audited(prompt) else 0.0
+        propensity = self.propensity(policy.cluster) if can_be_audited(prompt) else 0.0
         drawn = self.sampling is not None and self.sampling.draws(propensity)
-        artefact = self.watch.artefact if policy.mode == "certified" else None
-        return Ticket(self, prompt, propensity, drawn=drawn, artefact=artefact)
+        trusted = self.cascade.trusted if policy.mode == "certified" else None
+        artefact = None if trusted is None else trusted.identity
+        return Ticket(self, prompt, policy, propensity, drawn=drawn, artefact=artefact)
 
     def ended(self, ticket: Ticket, outcome: Outcome, decision: str) -> None:
         """A request was answered whole."""
-        if outcome.first_confidence is not None:
-            self.watch.scored(outcome.first_confidence)
+        watch, tally = self.watches.get(ticket.cluster), self._tallies[ticket.cluster]
+        if watch is not None and outcome.first_confidence is not None:
+            watch.scored(outcome.first_confidence)
         accepted = outcome.tier != self.cascade.final.name
+        span = ticket.span(outcome, accepted=accepted)
         if self.sampling is None or not (accepted and ticket.is_drawn):
-            self._tally.passed(ticket.propensity)
+            tally.passed(span)
             return
         self.sampling.began()
-        job = ticket.job(outcome, decision, self._tally.began(ticket.propensity))
+        job = ticket.job(outcome, decision, tally.began(span))
         try:
             self._queue.put_nowait(job)
         except asyncio.QueueFull:
@@ -178,12 +197,7 @@ class Auditor:
         """Audit what is drawn, one after the other, until cancelled."""
         while True:
             job = await self._queue.get()
-            try:
-                found = await self._found(job)
-            except Exception:  # the top of its task, and a grader may be anybody's
-                log.exception("audit failed", cascade=self.cascade.name)
-                found = "failed"
-            self._over(job, found)
+            self._over(job, await self._found(job))
             await self.fold()
 
     async def follow(self) -> None:
@@ -198,7 +212,8 @@ class Auditor:
             while placed := await self._ledger.audits_since(self.cascade.name, self._place):
                 for one in placed:
                     self._learn(one)
-            self.watch.read()
+            for watch in self.watches.values():
+                watch.read()
         except StoreDown:
             log.warning("audits cannot be read", cascade=self.cascade.name)
         except Exception:  # neither may a mistake of ours end the tasks that this is done in
@@ -206,10 +221,29 @@ class Auditor:
         self._tell()
 
     async def _found(self, job: Job) -> Audit | Nothing:
-        """What the final tier says to it, and what that comes to."""
+        """What the final tier says to it, and what that comes to. That one failed is kept too: it may be what it was
+        asked that did it."""
         if not self._has_room():
             return "dropped"
-        final, spent = self.cascade.final, list[float]()
+        spent = list[float]()
+        try:
+            loss, written = await self._compared(job, spent)
+        except (ModelError, TimeoutError):
+            loss, written = None, None
+        except Exception:  # the top of its task, and a grader may be anybody's
+            log.exception("audit failed", cascade=self.cascade.name)
+            loss, written = None, None
+        return Audit(
+            id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
+            final=self.cascade.final.name, propensity=job.propensity, loss=loss, grader=self.comparing.grader,
+            confidence=job.confidence, cost=sum(spent), artefact=job.artefact, draft_tokens=job.tokens,
+            final_tokens=written, cluster=job.cluster,
+        )  # fmt: skip
+
+    async def _compared(self, job: Job, spent: list[float]) -> tuple[bool | None, int]:
+        """Whether the draft is a loss, and the tokens of what the final tier says; each call's cost is added to
+        `spent`. Raises ModelError, TimeoutError, and whatever graders do."""
+        final = self.cascade.final
 
         def observe(event: Event) -> None:
             if isinstance(event, Called):
@@ -217,20 +251,13 @@ class Auditor:
                 self._pay(spent[-1])
             self._counting.observe(event, self.cascade.name)
 
-        try:
-            async with asyncio.timeout(WITHIN_S):
-                parts = await whole(final, to_audit(job.prompt), observe)
-        except (ModelError, TimeoutError):
-            return "failed"
+        async with asyncio.timeout(WITHIN_S):
+            parts = await whole(final, to_audit(job.prompt), observe)
         deltas = [part for part in parts if isinstance(part, Delta)]
         right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(deltas)))
-        self.cascade.ratio.learn_audited(drafted=job.tokens, written=length_of(deltas))
-        return Audit(
-            id=new_id(), decision=job.decision, time=self._now_s(), cascade=self.cascade.name, drafter=job.drafter,
-            final=final.name, propensity=job.propensity, loss=None if right is None else not right,
-            grader=self.comparing.grader, confidence=job.confidence, cost=sum(spent), artefact=job.artefact,
-            draft_tokens=job.tokens, final_tokens=length_of(deltas),
-        )  # fmt: skip
+        written = length_of(deltas)
+        self.cascade.ratio.learn_audited(drafted=job.tokens, written=written)
+        return None if right is None else not right, written
 
     def _pay(self, cost: float) -> None:
         self._counting.audit_cost(self.cascade.name, self.cascade.final.name, cost)
@@ -244,17 +271,19 @@ class Auditor:
         audit = found if isinstance(found, Audit) else None
         if not isinstance(found, Audit):
             self._counting.audited(self.cascade.name, found)
-        lost = 0.0
-        for one, exposure in self._tally.ended(job.entry, audit):
-            is_kept = self._keep(replace(one, exposure=exposure + lost))
-            lost = 0.0 if is_kept else exposure + lost
-        self._tally.returned(lost)
+        lost, tally = Span(), self._tallies[job.cluster]
+        for one, span in tally.ended(job.entry, audit):
+            lost += span
+            kept = replace(one, exposure=lost.exposure, unseen=lost.unseen, threshold=lost.threshold)
+            lost = Span() if self._keep(kept) else lost.without(one.propensity)
+        tally.returned(lost)
 
     def _keep(self, audit: Audit) -> bool:
         """Whether the ledger takes it; where it cannot, nothing was found out."""
         is_kept = self._ledger.keep(audit)
         if is_kept:
             self._own.add(audit.id)
+            self._foresee(audit)
         self._counting.audited(self.cascade.name, result_of(audit) if is_kept else "failed")
         return is_kept
 
@@ -266,22 +295,33 @@ class Auditor:
             self._own.discard(audit.id)
         elif self.sampling is not None:
             self.sampling.paid(audit.cost, audit.time)
-        if audit.exposure is None or not self.watch.is_about(artefact=audit.artefact, grader=audit.grader):
+        for watch, stretch in self._about(audit):
+            watch.audited(stretch, audit.time, audit=audit.id)
+
+    def _foresee(self, audit: Audit) -> None:
+        """What was just kept counts before it has come to the store, and back."""
+        for watch, stretch in self._about(audit):
+            watch.kept(audit.id, stretch, audit.time)
+
+    def _about(self, audit: Audit) -> Iterator[tuple[Watch, Stretch]]:
+        """Whose certificate an audit is about, and what it adds to the test there; nothing where there is none, or that
+        cannot be told."""
+        watch = self.watches.get(audit.cluster)
+        if watch is None or audit.exposure is None or not watch.is_about(artefact=audit.artefact, grader=audit.grader):
             return
         try:
-            stretch = Stretch(audit.exposure, audit.propensity, audit.loss)
+            yield watch, Stretch(audit.exposure, audit.propensity, audit.loss)
         except ValueError as wrong:
             log.warning("audit cannot be folded", cascade=self.cascade.name, audit=audit.id, cause=str(wrong))
-            return
-        self.watch.audited(stretch, audit.time)
 
     def _tell(self) -> None:
-        """Say so where the certificate stands otherwise than a moment ago."""
-        standing = self.watch.standing
-        if standing.state != self._state:
-            self._state = standing.state
-            log.warning("certificate stands otherwise", cascade=self.cascade.name, state=standing.state,
-                        why=standing.why)  # fmt: skip
+        """Say so where a certificate stands otherwise than a moment ago."""
+        for cluster, watch in self.watches.items():
+            standing = watch.standing
+            if standing.state != self._states[cluster]:
+                self._states[cluster] = standing.state
+                log.warning("certificate stands otherwise", cascade=self.cascade.name, cluster=cluster,
+                            state=standing.state, why=standing.why)  # fmt: skip
 
 
 def text_of(draft: Draft) -> str:
@@ -292,7 +332,7 @@ def text_of(draft: Draft) -> str:
 def result_of(audit: Audit) -> AuditResult:
     """What it came to."""
     if audit.loss is None:
-        return "undecided"
+        return "failed" if audit.final_tokens is None else "undecided"
     return "disagreed" if audit.loss else "agreed"
 
 

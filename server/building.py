@@ -1,6 +1,6 @@
 """From settings to the running things: pools, tiers and cascades."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -25,8 +25,9 @@ from router.policy import Policy
 from router.scorers import SCORERS, AskingName, ScorerName, scorer_of
 from router.skipping import Skip
 from router.steering import Steering
+from router.trust import Trust
 from router.trusted import Trusted
-from router.watch import Watch
+from router.watch import Watch, alpha_of_cluster
 from server.auditing import Auditor, Comparing, Counting
 from server.settings.cascade import AuditSettings, BudgetSettings, CascadeSettings
 from server.settings.schema import Settings
@@ -38,12 +39,13 @@ KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What clients can ask for by name, and the pools behind it; `waiting` are those that may be without a server."""
+    """What clients can ask for by name, the pools behind it, and the watches over certificates: by the cascade, and by
+    the cluster that a certificate is for (None: the global fit). `waiting`: tiers that may be without servers."""
 
     cascades: Mapping[str, Cascade]
     tiers: Mapping[str, Cascade]
     pools: Mapping[str, Pool]
-    watches: Mapping[str, Watch]
+    watches: Mapping[str, Mapping[str | None, Watch]]
     waiting: Mapping[str, Waiting]
 
     def find(self, name: str) -> Cascade | None:
@@ -51,10 +53,13 @@ class Served:
         return self.cascades.get(name) or self.tiers.get(name)
 
 
-def new_session() -> aiohttp.ClientSession:
-    """The one pool of connections to all servers; must be made in a running event loop and closed."""
+def new_session(of_calls: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
+    """The one pool of connections to all servers, and who follows its calls; must be made in a running event loop and
+    closed."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    return aiohttp.ClientSession(connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[*of_calls]
+    )
 
 
 def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
@@ -74,27 +79,39 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
             for name, tier in tiers.items()
         },
         pools=pools,
-        watches={name: watch_of(cascade, settings.cascades[name], pools) for name, cascade in cascades.items()},
+        watches={name: watches_of(cascade, settings.cascades[name], pools) for name, cascade in cascades.items()},
         waiting=waiting,
     )
 
 
-def watch_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, Pool]) -> Watch:
-    """What is known of a cascade's certificate."""
-    trust = None if cascade.trusted is None else cascade.trusted.trust
-    if cascade.trusted is None or trust is None or trust.watched is None:
-        return Watch()
+def watches_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, Pool]) -> Mapping[str | None, Watch]:
+    """A watch over each of a cascade's certificates, by its cluster."""
+    if cascade.trusted is None:
+        return {}
+    trust, artefact = cascade.trusted.trust, cascade.trusted.identity
     asked = {name: opinion.tier or cascade.tiers[0].name for name, opinion in settings.opinions.items()}
-    histogram = None if trust.clusters else trust.fit.confidences  # that of all says nothing of the tasks' own fits
-    return Watch(
-        trust.watched,
-        artefact=cascade.trusted.identity,
-        drift=None if histogram is None else Drift(histogram),
-        changed=lambda: trust.changed(
-            [pools[tier.name].fingerprints for tier in cascade.tiers],
-            {name: pools[tier].fingerprints for name, tier in asked.items()},
-        ),
-    )
+
+    def changed() -> Sequence[str]:
+        return trust.changed(
+            [pools[tier.name].likenesses for tier in cascade.tiers],
+            {name: pools[tier].likenesses for name, tier in asked.items()},
+        )
+
+    alpha = alpha_of_cluster(len(trust.certificates))
+    return {
+        cluster: Watch(
+            certificate, cluster=cluster, artefact=artefact, alpha=alpha, drift=drift_of(trust, cluster),
+            changed=changed,
+        )
+        for cluster, certificate in trust.certificates.items()
+    }  # fmt: skip
+
+
+def drift_of(trust: Trust, cluster: str | None) -> Drift | None:
+    """Who compares a cluster's confidences. Where there are clusters, those of all questions say nothing of the
+    requests that are left."""
+    histogram = trust.fits[cluster].confidences
+    return None if histogram is None or (cluster is None and trust.clusters) else Drift(histogram)
 
 
 def auditor_of(
@@ -129,11 +146,20 @@ def comparing_by(name: str) -> Comparing:
 
 def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
     """A tier's servers."""
-    key = tier.api_key.get_secret_value() if tier.api_key else None
-    limits = Limits(**tier.limits.model_dump())
-    endpoints = [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
+    limits = limits_of(tier)
     rules = PoolRules(tier.on_broken_stream, tier.saturation_tokens)
-    return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
+    return Pool(endpoints_of(tier), lambda endpoint: Replica(endpoint, session=session, limits=limits), rules=rules)
+
+
+def endpoints_of(tier: TierSettings) -> Sequence[Endpoint]:
+    """Where they are, by the names that the operator gave."""
+    key = tier.api_key.get_secret_value() if tier.api_key else None
+    return [Endpoint(url, tier.model, key, tier.dialect) for url in tier.urls]
+
+
+def limits_of(tier: TierSettings) -> Limits:
+    """How long they may take."""
+    return Limits(**tier.limits.model_dump())
 
 
 def tier_of(name: str, tier: TierSettings, model: Model) -> Tier:

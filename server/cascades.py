@@ -19,6 +19,8 @@ from router.standing import State, expiry
 from router.watch import Watch
 from server.auditing import Auditor
 
+NO_CLUSTER = ""  # to Prometheus that is as good as no label
+
 
 @dataclass(frozen=True, slots=True)
 class Overseen:
@@ -31,7 +33,7 @@ class Overseen:
     @property
     def policy(self) -> Policy:
         """What a request without controls of its own would be judged by now."""
-        return self.cascade.standing(self.auditor.watch, self.pool.pressure).policy
+        return self.cascade.standing(self.auditor.watches, self.pool.pressure).policy
 
 
 def cascade_card(overseen: Overseen) -> JsonObject:
@@ -46,7 +48,7 @@ def cascade_card(overseen: Overseen) -> JsonObject:
         "final_tier_pressure": overseen.pool.pressure,
         "budget": budget_card(cascade.steering.budget),
         "audits": audits_card(auditor.sampling, auditor),
-        "certificate": certificate_card(auditor.watch),
+        "certificates": [certificate_card(watch) for watch in auditor.watches.values()],
     }
 
 
@@ -63,18 +65,17 @@ def audits_card(sampling: Sampling | None, auditor: Auditor) -> JsonObject | Non
         return None
     return {
         "grader": auditor.comparing.grader,
-        "propensity": auditor.propensity,
+        "propensity": auditor.propensity(auditor.cascade.policy.cluster),
         "spent_today": sampling.spent_today,
         "spend_per_day": sampling.rules.spend_per_day,
     }
 
 
-def certificate_card(watch: Watch) -> JsonObject | None:
-    """What is promised, whether it holds, and what speaks against it."""
+def certificate_card(watch: Watch) -> JsonObject:
+    """What is promised of which cluster, whether it holds, and what speaks against it."""
     certificate, watched, standing = watch.certificate, watch.watched, watch.standing
-    if certificate is None or watched is None:
-        return None
     return {
+        "cluster": watch.cluster,
         **certificate.model_dump(mode="json"),
         "state": standing.state,
         "why": standing.why,
@@ -85,6 +86,7 @@ def certificate_card(watch: Watch) -> JsonObject | None:
         "audited_losses": watched.alarm.losses,
         "exposure": watched.alarm.exposure,
         "drift": None if watch.drift is None else watch.drift.index,
+        "read_age_s": watch.read_age_s,
     }
 
 
@@ -123,23 +125,36 @@ class CascadeCollector(Collector):
         yield from (share, infeasible)
 
     def _certificates(self) -> Iterator[Metric]:
-        valid = of_cascades("certificate_valid", "1 where the cascade's certificate holds, else 0.")
-        states = of_cascades("certificate_state", "1 for the state that the certificate is in, else 0.", "state")
-        evidence = of_cascades("alarm_evidence", "Natural logarithm of the e-value of the alarm.")
-        drift = of_cascades("confidence_drift", "Population stability index of the last window of confidences.")
-        for one in self._cascades:
-            name, watch, standing = one.cascade.name, one.auditor.watch, one.auditor.watch.standing
-            if watch.watched is None:
-                continue
-            valid.add_metric((name,), standing.is_valid)
-            evidence.add_metric((name,), watch.watched.alarm.evidence)
+        valid = of_certificates("certificate_valid", "1 where the certificate holds, else 0.")
+        states = of_certificates("certificate_state", "1 for the state that the certificate is in, else 0.", "state")
+        evidence = of_certificates("alarm_evidence", "Natural logarithm of the e-value of the alarm.")
+        alarm_at = of_certificates("alarm_at", "The evidence at which the alarm sounds.")
+        drift = of_certificates("confidence_drift", "Population stability index of the last window of confidences.")
+        read = of_certificates("audits_read_age_seconds", "Since what all gateways' audits found was last read.")
+        for name, watch in self._watches():
+            labels, standing, alarm = (name, watch.cluster or NO_CLUSTER), watch.standing, watch.watched.alarm
+            valid.add_metric(labels, standing.is_valid)
+            evidence.add_metric(labels, alarm.evidence)
+            alarm_at.add_metric(labels, alarm.alarm_at)
             for state in get_args(State):
-                states.add_metric((name, state), state == standing.state)
+                states.add_metric((*labels, state), state == standing.state)
             if watch.drift is not None and watch.drift.index is not None:
-                drift.add_metric((name,), watch.drift.index)
-        yield from (valid, states, evidence, drift)
+                drift.add_metric(labels, watch.drift.index)
+            if watch.read_age_s is not None:
+                read.add_metric(labels, watch.read_age_s)
+        yield from (valid, states, evidence, alarm_at, drift, read)
+
+    def _watches(self) -> Iterator[tuple[str, Watch]]:
+        for one in self._cascades:
+            for watch in one.auditor.watches.values():
+                yield one.cascade.name, watch
 
 
 def of_cascades(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
     """An empty gauge with a series for each cascade."""
     return GaugeMetricFamily(f"smallfirst_{name}", documentation, labels=("cascade", *labels))
+
+
+def of_certificates(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:
+    """An empty gauge with a series for each certificate of a cascade; that of the global fit has no cluster."""
+    return of_cascades(name, documentation, "cluster", *labels)

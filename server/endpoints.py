@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
@@ -10,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import TimedOut
 from router.cascade import Cascade
-from server.answering import Answer, Order, unless_gone
+from server.answering import Answer, Order, Trace, unless_gone
 from server.arriving import caller_of, read_body, request_id_of
 from server.auditing import Ticket
 from server.building import Served
@@ -32,6 +33,14 @@ from server.settings.server import ServerSettings
 DOORS = (CHAT, COMPLETION, RESPONSES, MESSAGES)
 
 
+class Tracing(Protocol):
+    """Who makes traces of requests."""
+
+    def request(self, path: str, asked: str, arrival: Arrival) -> Trace:
+        """Of one that asks for a model or cascade."""
+        ...
+
+
 def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
     """The route behind a door: a cascade, or a tier, of the name in `model` answers."""
 
@@ -40,10 +49,13 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         caller = await caller_of(request)
         body = await read_body(request, settings.server)
         began_s = time.perf_counter()
-        asked = door.read(body, Arrival(request_id_of(request), int(time.time()), request.headers))
+        arrival = Arrival(request_id_of(request), int(time.time()), request.headers)
+        asked = door.read(body, arrival)
         cascade = routed(asked, request.app.state.served)
         ticket = ticket_of(request, cascade, asked)
-        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket)
+        tracing: Tracing | None = request.app.state.tracing
+        trace = None if tracing is None else tracing.request(door.path, asked.model, arrival)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket, trace)
         return Answer(order, request.app.state.metrics, request.app.state.keeping)
 
     return answered

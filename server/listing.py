@@ -1,6 +1,6 @@
 """What the gateway says of itself: its models, pools and cascades, whether it is well, and its metrics."""
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -9,6 +9,7 @@ from models.wire import JsonObject
 from server.arriving import caller_of
 from server.building import Served
 from server.cascades import Overseen, cascade_card
+from server.openapi import described
 from server.pools import pool_card
 from server.readiness import Leaving, Readiness
 from server.routing import unknown_model
@@ -56,6 +57,14 @@ async def list_cascades(request: Request) -> JSONResponse:
     await caller_of(request)
     overseen: dict[str, Overseen] = request.app.state.overseen
     return JSONResponse({"object": "list", "data": [cascade_card(one) for one in overseen.values()]})
+
+
+async def document(request: Request) -> JSONResponse:
+    """What can be asked of the gateway, by OpenAPI."""
+    await caller_of(request)
+    app: FastAPI = request.app
+    served: Served = app.state.served
+    return JSONResponse(described(app.routes, version=app.version, names=[*served.cascades, *served.tiers]))
 
 
 async def health() -> JSONResponse:

@@ -1,14 +1,17 @@
 """Prometheus metrics, from the same events as everything else. Each one is described in docs/metrics.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from models.answer import Usage
+from models.errors import FailureReason
 from models.pool import Pool
 from models.waiting import Waiting
 from router.audits import AuditResult
+from router.cascade import Cascade
 from router.demand import Forecast
 from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Planned, Scored
 from router.outcome import Outcome
@@ -115,6 +118,15 @@ class Metrics:
         self._audit_cost = Counter("smallfirst_audit_cost", "What audits cost.", ("cascade",), registry=registry)
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
         self._forecast = Forecast()
+
+    def expect(self, cascades: Iterable[Cascade]) -> None:
+        """Begin what alerts look at with 0: for Prometheus nothing that becomes 1 has not increased."""
+        for cascade in cascades:
+            for tier in cascade.tiers:
+                for reason in get_args(FailureReason):
+                    self._failures.labels(tier.name, reason)
+            for tier in cascade.tiers[:-1]:
+                self._capped.labels(cascade.name, tier.name)
 
     def watch(self, pools: Mapping[str, Pool], waiting: Mapping[str, Waiting] = MappingProxyType({})) -> None:
         """Report the pools' servers too, and what will be asked of them, whenever the metrics are read."""

@@ -69,6 +69,7 @@ def replica_card(replica: Replica) -> JsonObject:
         "logprobs": abilities.logprobs,
         "tokenizer": abilities.tokenizer,
         "fingerprint": abilities.fingerprint,
+        "fingerprint_age_s": replica.recognition.age_s,
         "speculation": abilities.speculation,
         "token_acceptance": replica.acceptance.rate,
         "tokens_a_step": replica.acceptance.tokens_a_step,
@@ -91,15 +92,18 @@ class PoolCollector(Collector):
         requests = of_replicas("requests", "Requests that the server has, whoever sent them.")
         waiting = of_replicas("requests_waiting", "Those of a server's requests that wait for a place.")
         acceptance = of_replicas("token_acceptance", "Share of the draft tokens verified of late that were kept.")
+        age = of_replicas("fingerprint_age_seconds", "Since the server last said what it is.")
         for tier, pool in self._pools.items():
             for replica in pool.replicas:
                 labels = (tier, replica.endpoint.name)
+                if replica.recognition.age_s is not None:
+                    age.add_metric(labels, replica.recognition.age_s)
                 up.add_metric(labels, replica.breaker.state == "closed")
                 requests.add_metric(labels, replica.running + replica.others)
                 waiting.add_metric(labels, replica.load.waiting)
                 if replica.acceptance.rate is not None:
                     acceptance.add_metric(labels, replica.acceptance.rate)
-        yield from (up, requests, waiting, acceptance)
+        yield from (up, requests, waiting, acceptance, age)
         yield from self._counters()
 
     def _counters(self) -> Iterator[Metric]:

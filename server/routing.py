@@ -21,8 +21,8 @@ def routed(asked: Asked, served: Served) -> Cascade:
 
 def standing(cascade: Cascade, served: Served) -> Cascade:
     """The cascade as it stands just now; a single tier has nothing that could change."""
-    watch = served.watches.get(cascade.name)
-    return cascade if watch is None else cascade.standing(watch, served.pools[cascade.final.name].pressure)
+    watches = served.watches.get(cascade.name)
+    return cascade if watches is None else cascade.standing(watches, served.pools[cascade.final.name].pressure)
 
 
 def refuse_of_one_model(cascade: Cascade, prompt: Prompt) -> None:

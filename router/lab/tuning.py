@@ -1,6 +1,7 @@
 """From recorded questions to an artefact: fits a scorer, calibrates it, chooses a threshold, fits the gate, and
 certifies on questions that none of these has seen."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ from router.lab.tails import least_epsilon
 from router.lab.targets import Floats, Measured, Target, threshold_for
 from router.scorers import Scorer, ScorerName
 from router.skipping import PromptGain
-from router.trust import Fit, OpinionPrint, TierPrint, Trust
+from router.trust import NAMED, Fit, OpinionPrint, TierPrint, Trust
 
 ConfidenceOf = Literal["right", "no-regret"]
 FEWEST = 100
@@ -84,7 +85,7 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Of:
     """What the questions are of: the tiers as they were recorded, the policy's other rules, the grader, the file's
-    SHA-256, and who answered questions about drafts."""
+    SHA-256 and a sketch of its questions, and who answered questions about drafts."""
 
     tiers: tuple[TierPrint, ...]
     checks: tuple[CheckReason, ...]
@@ -92,6 +93,7 @@ class Of:
     grader: str
     recorded: str
     opinions: Mapping[str, OpinionPrint] = field(default_factory=dict)
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         gate=gate_of(examples, fit, wanted.gate_sizes),
         opinions=of.opinions,
         skip=skip,
+        seen=of.seen,
     )
     scorer = fit.judging
     return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None)
@@ -167,7 +170,7 @@ def tasks_of(
     usable = [example for example in fitting if example.evidence is not None]
     kinds = Counter((example.task, example.draft_right) for example in usable)
     tasks = sorted({
-        task for task, _ in kinds if task is not None
+        task for task, _ in kinds if task is not None and re.fullmatch(NAMED, task)
         and kinds[task, True] + kinds[task, False] >= FEWEST and min(kinds[task, True], kinds[task, False]) >= OF_EACH
     })  # fmt: skip
     return {task: ([e for e in fitting if e.task == task], [e for e in certifying if e.task == task]) for task in tasks}

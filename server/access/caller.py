@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from router.events import Mode
 
+ANYONE = "anyone"
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -38,4 +40,9 @@ class Caller:
 
 def anyone() -> Caller:
     """Who asks a gateway without keys."""
-    return Caller("anyone", is_admin=True)
+    return Caller(ANYONE, is_admin=True)
+
+
+def key_of(caller: Caller) -> str | None:
+    """The id that a caller's requests are kept and counted under; None where there are no keys."""
+    return None if caller.id == ANYONE else caller.id

@@ -1,12 +1,15 @@
 """`smallfirst check`: what a configuration would run, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
 
 from models.launcher.speculation import Drafter, Handover
+from router.certificate import Certificate
 from router.policy import Policy
+from router.watch import alpha_of_cluster
 from server.building import served_policy, trusted_of
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
@@ -122,7 +125,7 @@ def rule(cascade: CascadeSettings) -> str:
             opening(cascade, policy),
             *budgeted(cascade.budget, final),
             *audited(cascade.audits),
-            *unwatched(cascade),
+            *watching(cascade),
         )
     )
 
@@ -157,13 +160,30 @@ def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:
 
 def promise(cascade: CascadeSettings) -> str:
     """What is certified of a cascade in mode `certified`."""
-    certificates = () if cascade.trust is None or cascade.mode != "certified" else cascade.trust.certificates
-    said = [
-        f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}{f' for {task}' if task else ''}, until"
-        f" {one.expires_on}"
-        for task, one in certificates
-    ]
+    clusters: dict[tuple[str, date], list[str]] = {}
+    for cluster, one in served_certificates(cascade).items():
+        promised = f"{one.loss} <= {one.epsilon:g} with probability {1 - one.delta:g}"
+        clusters.setdefault((promised, one.expires_on), []).extend(named(cluster))
+    said = [f"{promised}{of_clusters(names)}, until {until}" for (promised, until), names in clusters.items()]
     return f" (certified: {'; '.join(said)})" if said else ""
+
+
+def served_certificates(cascade: CascadeSettings) -> Mapping[str | None, Certificate]:
+    """By their clusters; where there are any, the one for all questions serves nothing."""
+    trust = cascade.trust if cascade.mode == "certified" else None
+    if trust is None:
+        return {}
+    return {cluster: one for cluster, one in trust.certificates.items() if cluster is not None or not trust.clusters}
+
+
+def named(cluster: str | None) -> Sequence[str]:
+    """A cluster's name, if it has one."""
+    return () if cluster is None else (cluster,)
+
+
+def of_clusters(names: Sequence[str]) -> str:
+    """Whose certificate it is, where that needs to be said."""
+    return f" for {', '.join(names)}" if names else ""
 
 
 def budgeted(budget: BudgetSettings, final: str) -> Iterator[str]:
@@ -184,16 +204,21 @@ def audited(audits: AuditSettings) -> Iterator[str]:
         yield "nothing is audited until both rate and spend_per_day are set"
 
 
-def unwatched(cascade: CascadeSettings) -> Iterator[str]:
-    """Why audits would not watch the certificate that is served."""
-    if cascade.trust is None or cascade.mode != "certified":
+def watching(cascade: CascadeSettings) -> Iterator[str]:
+    """How audits watch the certificates that are served, where that needs to be said: each by itself, or why not."""
+    served, audits = served_certificates(cascade), cascade.audits
+    if not served or cascade.trust is None:
         return
-    certificate = cascade.trust.watched
-    watched = None if certificate is None else certificate.watched
-    if cascade.audits.rate is None or cascade.audits.spend_per_day is None:
-        yield "no audits watch the certificate"
-    elif watched is None or watched[0] != cascade.audits.grader:
-        yield f"audits by {cascade.audits.grader} do not watch the certificate: tune again with --audit-grader"
+    if audits.rate is None or audits.spend_per_day is None:
+        yield f"no audits watch the certificate{'s' if len(served) > 1 else ''}"
+        return
+    blind = [cluster for cluster, one in served.items() if one.watched is None or one.watched[0] != audits.grader]
+    if blind:
+        names = of_clusters([name for cluster in blind for name in named(cluster)])
+        yield f"audits by {audits.grader} do not watch the certificate{names}: tune again with --audit-grader"
+    if len(served) > 1:
+        alpha = alpha_of_cluster(len(cascade.trust.certificates))
+        yield f"each certificate has an alarm, that sounds falsely with probability {alpha:.2g} at most"
 
 
 def streams(stream: StreamSettings, drafter: str, final: str) -> str:

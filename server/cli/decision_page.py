@@ -35,6 +35,8 @@ WHY = {
     "bad-reply": "its reply was broken",
     "capability": "it cannot take such a request",
     "misconfigured": "its server does not know our key or model",
+    "verdict": "its draft was in doubt, and the final tier did not find it right",
+    "skipped": "it would hardly have answered such a prompt as well",
 }
 FALLEN_BACK: Mapping[str, str] = {
     "uncertified": "nothing is certified",
@@ -49,7 +51,7 @@ FALLEN_BACK: Mapping[str, str] = {
 def page(found: Found) -> Group:
     """All that is known of a request."""
     decision = found.decision
-    parts: list[RenderableType] = [*heading(decision), steps(decision)]
+    parts: list[RenderableType] = [*heading(decision), steps(decision), *asked(decision)]
     for evidence in decision.evidence:
         parts += ["", *token_by_token(evidence)]
     parts += ["", money(decision)]
@@ -68,6 +70,8 @@ def heading(decision: Decision) -> Iterator[RenderableType]:
     yield Text(", ".join([when, decision.endpoint, duration(decision.seconds)]), style=DIM)
     yield Text(", ".join(kind), style=DIM)
     yield Text(f"response {decision.response_id}", style=DIM)
+    if decision.key is not None:
+        yield Text(f"key {printable(decision.key)}", style=DIM)
     if not decision.response_id.endswith(decision.request_id):
         yield Text(f"request {decision.request_id}", style=DIM)
     yield ""
@@ -105,12 +109,16 @@ def kept(decision: Decision) -> str:
             return f"its draft was sure enough{by(decision)}"
         case "opened":
             return "its gate opened the stream, which it then finished"
+        case "verdict":
+            return f"its draft was in doubt, and {decision.tiers[-1]} found it right{by(decision)}"
         case reason:
             return f"{WHY.get(reason, reason)}, and such drafts are kept"
 
 
 def by(decision: Decision) -> str:
     """What was compared, where it was."""
+    if decision.reason == "verdict" and decision.verdict is not None:
+        return f" (verdict {decision.verdict:.4f})"
     if decision.reason not in ("sure", "unsure") or decision.confidence is None or decision.threshold is None:
         return ""
     than = "<" if decision.confidence < decision.threshold else ">="
@@ -130,6 +138,17 @@ def steps(decision: Decision) -> Table:
             f"about {tokens}" if step.estimated else tokens, f"{step.cost:.3g}", duration(step.waited_s),
         )  # fmt: skip
     return table
+
+
+def asked(decision: Decision) -> Iterator[Text]:
+    """What models said of the drafts, where they were asked."""
+    for step in decision.steps:
+        for place, opinions in enumerate(step.opinions, 1):
+            said = ", ".join(f"{name} {value:.4f}" for name, value in opinions.items())
+            choice = f", choice {place}" if len(step.opinions) > 1 else ""
+            yield Text(f"asked about {step.tier}'s draft{choice}: {said}")
+        if step.verdict is not None:
+            yield Text(f"{decision.tiers[-1]} finds {step.tier}'s draft right with probability {step.verdict:.4f}")
 
 
 def fate(step: Step, decision: Decision) -> str:
@@ -220,7 +239,8 @@ def heard(feedback: Feedback) -> Text:
 
 def audited(audit: Audit) -> Text:
     """How an audit came out."""
-    found = {True: "the draft was a loss", False: "the draft was no loss", None: f"{audit.grader} cannot tell"}
+    untold = "it failed" if audit.final_tokens is None else f"{audit.grader} cannot tell"
+    found = {True: "the draft was a loss", False: "the draft was no loss", None: untold}
     drawn = f"by {audit.grader}, drawn with probability {audit.propensity:g}, cost {audit.cost:.3g}"
     return Text(f"audit: {found[audit.loss]} ({drawn})")
 

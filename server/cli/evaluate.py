@@ -14,6 +14,7 @@ from router.lab.evaluation import Evaluation, MeasureName, Wanted, evaluate, rig
 from router.lab.fitted_candidates import NothingToFit, fitted_candidates
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.report import Read, as_json, decimal, headlines, page, percent, threshold
+from router.lab.seen import mark_of, share_seen
 from router.lab.selection import CannotEvaluate, Roles, usable
 from router.trust import Trust, trust_of
 from server.cli.console import WRONG_USE, complain
@@ -56,7 +57,7 @@ def run_evaluate(files: Files, choices: Choices, wanted: Wanted) -> int:
         costs = costs_of(questions, roles.names, choices.prices, ratio=choices.cost_ratio)
         evaluation = evaluate(questions, roles, candidates, costs, wanted)
         read = Read(tuple(file.name for file in files.recorded), len(recorded) - len(questions),
-                    tuple(notes_of(files, trust, evaluation)))  # fmt: skip
+                    tuple(notes_of(files, trust, questions, evaluation)))  # fmt: skip
         files.html.write_text(page(evaluation, read), encoding="utf-8")
         files.json.write_bytes(as_json(evaluation, read))
     except NothingToFit as wrong:
@@ -110,15 +111,11 @@ def candidates_of(
     return found
 
 
-def notes_of(files: Files, trust: Trust | None, evaluation: Evaluation) -> Iterator[str]:
+def notes_of(files: Files, trust: Trust | None, questions: Sequence[Recorded], evaluation: Evaluation) -> Iterator[str]:
     """What would make an artefact's figures mislead. Raises OSError."""
     if trust is None:
         return
-    for file in files.recorded:
-        with file.open("rb") as content:
-            digest = file_digest(content, "sha256").hexdigest()
-        if digest == trust.recorded:
-            yield f"The artefact was tuned on {file.name} itself: its figures are better here than they will be."
+    yield from flattered(files, trust, questions)
     if trust.verdict is not None:
         yield "The artefact's verdict is not asked here: in its band, the threshold decides."
     models = tuple(tier.models for tier in evaluation.tiers[:2])
@@ -126,6 +123,22 @@ def notes_of(files: Files, trust: Trust | None, evaluation: Evaluation) -> Itera
         yield (
             "The artefact was made for " + " and ".join(tier.model for tier in trust.tiers) + ", not for these models."
         )
+
+
+def flattered(files: Files, trust: Trust, questions: Sequence[Recorded]) -> Iterator[str]:
+    """Whether the artefact knows these questions: by their words, however they were saved; one without a sketch of its
+    own by the very file. Raises OSError."""
+    share = share_seen(trust.seen, map(mark_of, questions))
+    if share > 0:
+        yield (
+            f"The artefact was tuned on {percent(share)} of these questions: its figures are better here than they"
+            " will be."
+        )
+    for file in () if trust.seen else files.recorded:
+        with file.open("rb") as content:
+            digest = file_digest(content, "sha256").hexdigest()
+        if digest == trust.recorded:
+            yield f"The artefact was tuned on {file.name} itself: its figures are better here than they will be."
 
 
 def report(evaluation: Evaluation, read: Read, files: Files) -> None:

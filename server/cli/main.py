@@ -53,6 +53,17 @@ def check(config: ConfigFile) -> None:
 
 
 @app.command()
+def doctor(
+    config: ConfigFile,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Ask everything that CONFIG names, and say what to do about what is not well."""
+    from server.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config, os.environ, as_json=as_json))
+
+
+@app.command()
 def chat(
     url: Annotated[str, typer.Option(help="Where the gateway is.")] = "http://127.0.0.1:8080",
     model: Annotated[str | None, typer.Option(help="The cascade or tier; else the gateway's first.")] = None,
@@ -296,6 +307,33 @@ def tune(
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
     raise typer.Exit(run_tune(files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ))
+
+
+@app.command()
+def recertify(
+    config: ConfigFile,
+    cascade: Annotated[
+        str | None, typer.Argument(metavar="CASCADE", help="Which one, where CONFIG has several.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The new artefact's file, for `trust:`; without it, only say what it would be.")
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001, max=0.5, help="Certify that at most this share of requests disagrees; as before, if not given."
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Of certificates by task, only this one's; again for more. Else all.")
+    ] = None,
+) -> None:
+    """Certify a cascade's policy anew, from the audits of the drafts that it accepted (extra `lab`)."""
+    with extra("lab"):
+        from server.cli.recertify import run_recertify
+
+    code = run_recertify(config, cascade, epsilon=epsilon, out=out, environment=os.environ, tasks=task or ())
+    raise typer.Exit(code)
 
 
 @app.command()

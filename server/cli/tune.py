@@ -16,6 +16,7 @@ from router.graders import UnknownGrader, grader_of
 from router.lab.examples import AGREEMENT, Example, Helper, examples_of
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
 from router.lab.recording import SEVERAL
+from router.lab.seen import mark_of, sketch_of
 from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
@@ -130,17 +131,19 @@ def chosen_cascade(settings: Settings, name: str | None) -> CascadeSettings:
 
 
 class Prints:
-    """Who answered under each tier's name."""
+    """Who answered under each tier's name, and to which questions."""
 
     def __init__(self) -> None:
         self._models: defaultdict[str, set[str]] = defaultdict(set)
         self._fingerprints: defaultdict[str, set[str]] = defaultdict(set)
         self._graders: set[str] = set()
+        self._marks: set[str] = set()
 
     def noted(self, recorded: Iterable[Recorded]) -> Iterator[Recorded]:
         """The questions as they are."""
         for one in recorded:
             self._graders.add(one.graded_by or "unnamed")
+            self._marks.add(mark_of(one))
             for tier, output in one.outputs.items():
                 self._models[tier].add(output.model)
                 if output.fingerprint is not None:
@@ -151,6 +154,11 @@ class Prints:
     def grader(self) -> str:
         """What told which answers are right."""
         return " and ".join(sorted(self._graders))
+
+    @property
+    def questions(self) -> str:
+        """A sketch of the questions."""
+        return sketch_of(self._marks)
 
     def of(self, tier: str, model: str) -> TierPrint:
         """The one model of that name. Raises BadRecord where it is another, or several."""
@@ -202,6 +210,7 @@ def what_of(
         on_missing_evidence=cascade.on_missing_evidence,
         grader=prints.grader,
         recorded=digest,
+        seen=prints.questions,
     )
 
 

@@ -76,4 +76,4 @@ def read_chat(body: bytes, arrival: Arrival) -> Asked:
     return Asked(request.model, prompt, with_mode(request.smallfirst, arrival.headers), writer)
 
 
-CHAT = Door("/v1/chat/completions", read_chat, openai_error)
+CHAT = Door("/v1/chat/completions", ChatRequest, read_chat, openai_error)

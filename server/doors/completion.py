@@ -87,4 +87,4 @@ def left_out(fields: JsonObject) -> list[str]:
 
 OF_CHAT = [name for name, field in CompletionRequest.model_fields.items() if field.annotation is type(None)]
 
-COMPLETION = Door("/v1/completions", read_completion, openai_error)
+COMPLETION = Door("/v1/completions", CompletionRequest, read_completion, openai_error)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import BaseModel
+
 from models.answer import Delta, Finish
 from models.prompt import Prompt
 from models.wire import JsonObject
@@ -58,8 +60,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One API: its path, how a body is read (raises RequestError), and what its errors look like."""
+    """One API: its path, what its bodies are checked for, how one is read (raises RequestError), and what its errors
+    look like."""
 
     path: str
+    request: type[BaseModel]
     read: Callable[[bytes, Arrival], Asked]
     error_body: Callable[[Problem], JsonObject]

@@ -19,4 +19,4 @@ def read_messages(body: bytes, arrival: Arrival) -> Asked:
     return Asked(request.model, prompt, with_mode(request.smallfirst, arrival.headers), writer)
 
 
-MESSAGES = Door("/v1/messages", read_messages, anthropic_error)
+MESSAGES = Door("/v1/messages", MessagesRequest, read_messages, anthropic_error)

@@ -77,4 +77,4 @@ async def not_stored(response_id: str) -> Response:
     )
 
 
-RESPONSES = Door("/v1/responses", read_responses, openai_error)
+RESPONSES = Door("/v1/responses", ResponsesRequest, read_responses, openai_error)

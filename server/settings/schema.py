@@ -13,6 +13,7 @@ from server.settings.server import ServerSettings
 from server.settings.speculation import refuse_missing_drafters
 from server.settings.store import StoreSettings
 from server.settings.tier import TierSettings
+from server.settings.tracing import TracingSettings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -24,6 +25,7 @@ class Settings(Section):
     cascades: Mapping[Name, CascadeSettings] = {}
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

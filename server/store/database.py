@@ -150,9 +150,9 @@ def begin_in_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def migrated(connection: Connection) -> None:
-    """Bring the tables to what this version knows, inside the connection's transaction. Raises StoreDown where a later
-    version made them."""
+def migrated(connection: Connection, to: str = "head") -> None:
+    """Bring the tables to what this version knows, or to an earlier step, inside the connection's transaction. Raises
+    StoreDown where a later version made them."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -161,7 +161,7 @@ def migrated(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     except CommandError as unknown:
         raise StoreDown("the database was made by a later version of smallfirst") from unknown
 

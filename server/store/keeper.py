@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from server.store import asking
-from server.store.database import Database, Refused
+from server.store.database import READ_S, Database, Refused
 from server.store.finding import Found, find
 from server.store.journal import Journal, JournalFull
 from server.store.lines import BadLine, line_of, record_of
@@ -42,6 +42,9 @@ class Keeper:
         self._news = asyncio.Event()
         self._searching = asyncio.Semaphore(SEARCHES)
         self._drops = False
+        self._fails = False
+        self._begun = asyncio.Event()
+        self._begun.set()
         self._look_at_s = self._forget_at_s = 0.0
         tally.watch(lambda: journal.left)
 
@@ -60,7 +63,14 @@ class Keeper:
         return False
 
     async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
-        """See Ledger."""
+        """See Ledger. What ended processes left in the journal is among them. While this gateway cannot write to the
+        store, others hardly can: what they find is not there to be read."""
+        try:
+            await asyncio.wait_for(self._begun.wait(), READ_S)
+        except TimeoutError as late:
+            raise StoreDown("what was left in the journal is not in the store yet") from late
+        if self._fails:
+            raise StoreDown("the store cannot be written to")
         return await self._database.read(lambda connection: asking.audits_since(connection, cascade, after))
 
     async def find(self, given: str) -> Found | None:
@@ -71,11 +81,13 @@ class Keeper:
 
     async def run(self) -> None:
         """Drain the journal into the store, until cancelled; also what ended processes left behind."""
+        self._begun.clear()
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 await self._round()
-                pause_s = FIRST_PAUSE_S
+                pause_s, self._fails = FIRST_PAUSE_S, False
+                self._begun.set()
             except (StoreDown, OSError) as down:
                 self._failed(pause_s, str(down))
             except Exception:
@@ -98,6 +110,8 @@ class Keeper:
             await self._forget_some(time.time() - self._keep_days * DAY_S, now_s)
 
     def _failed(self, pause_s: float, cause: str) -> None:
+        self._fails = True
+        self._begun.set()
         self._tally.failed()
         log.warning("store cannot be written to", cause=cause, retry_s=pause_s, journal_bytes=self._journal.left)
 

@@ -1,15 +1,16 @@
-"""Requests whose texts were kept, with what people said of their answers: what the lab tunes on. Reads the database
-alone, whether a gateway uses it or not."""
+"""What the lab works on: requests whose texts were kept, with what people said of their answers, and audits. Reads the
+database alone, whether a gateway uses it or not."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import JsonValue
 
 from server.store import asking
 from server.store.database import Database
-from server.store.records import Decision, Feedback, ids_of
+from server.store.records import Decision, Feedback, Placed, ids_of
 
 A_PAGE = 500
 BEFORE_ALL = (0.0, "")
@@ -43,6 +44,19 @@ def asked(url: str, *, cascade: str | None = None, judged_only: bool = False) ->
                 for decision, feedback in page:
                     if decision.texts and decision.texts.request and not (judged_only and feedback is None):
                         yield asked_in(decision, decision.texts.request, feedback)
+        finally:
+            runner.run(database.close())
+
+
+def audits_of(url: str, cascade: str) -> Iterator[Placed]:
+    """A cascade's audits in a store, all of them, in their order. Raises StoreDown."""
+    with asyncio.Runner() as runner:
+        database = Database.of_others(url)
+        place = 0
+        try:
+            while placed := runner.run(database.read(partial(asking.audits_since, cascade=cascade, after=place))):
+                place = placed[-1].place
+                yield from placed
         finally:
             runner.run(database.close())
 

@@ -26,7 +26,8 @@ def new_id() -> str:
 class Step:
     """One tier's part in a request: its draft's score and confidence where it was scored, and why it was kept or not;
     the tokens and cost of its calls; the seconds spent waiting for it, and for its first piece; at how many tokens
-    its stream opened, if it did."""
+    its stream opened, if it did. `opinions` are what models said of its draft, of each choice, by the question's name;
+    `verdict` is how likely the final tier found it, in [0, 1], that the draft is right."""
 
     tier: str
     reason: str | None = None
@@ -39,6 +40,8 @@ class Step:
     waited_s: float = 0.0
     first_piece_s: float | None = None
     opened_at: int | None = None
+    opinions: tuple[Mapping[str, float], ...] = ()
+    verdict: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class Decision:
 
     `tiers` are those of the cascade, in order, `steps` those that were asked; `tier` answered, or was being asked when
     the request ended with another `status` than 200. `propensity` is the probability with which this request was to
-    be audited, `artefact` the fingerprint of what judged it.
+    be audited, `artefact` the fingerprint of what judged it. `verdict` is the last one that was asked for, `key` the
+    public id of the caller's key, None where there are no keys.
     """
 
     id: str
@@ -100,6 +104,8 @@ class Decision:
     task: str | None = None
     propensity: float | None = None
     artefact: str | None = None
+    verdict: float | None = None
+    key: str | None = None
     evidence: tuple[Evidence, ...] = ()
     texts: Texts | None = None
 
@@ -120,8 +126,9 @@ class Audit:
 
     `loss`: whether the draft was a loss by `grader`; None where that cannot tell. `propensity`: the probability, in
     (0, 1], with which the request was drawn; `exposure`: its own and those of this gateway's requests since its audit
-    before, added up. `artefact`: the fingerprint of what accepted it. Tokens are those of the draft and of the final
-    tier's answer.
+    before, of the same cluster, added up; how much of it is `unseen`, and the highest `threshold` among them, as in
+    router.audits.Span. `artefact`: the fingerprint of what accepted it, `cluster`: whose fit in that judged it (None:
+    the global one). Tokens are those of the draft and of the final tier's answer; with none of that, the audit failed.
     """
 
     id: str
@@ -139,6 +146,9 @@ class Audit:
     draft_tokens: int | None = None
     final_tokens: int | None = None
     exposure: float | None = None
+    unseen: float | None = None
+    threshold: float | None = None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One request's decision, put together from its events while they happen. Knows neither files nor SQL."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -10,7 +10,7 @@ from models.answer import Choice, Piece, Token, Usage, choice_of
 from models.prompt import Prompt
 from models.wire import JsonObject, WireMessage
 from router.cascade import Cascade
-from router.events import Accepted, Began, Called, Escalated, Event, Failed, Opened, Scored, Wrote
+from router.events import Accepted, Began, Called, Escalated, Event, Failed, Opened, Opined, Scored, Verdict, Wrote
 from router.evidence import evidence_of
 from router.outcome import Outcome, Spent
 from server.store.records import Decision, Evidence, Step, Texts, new_id
@@ -44,6 +44,7 @@ class Ending:
     task: str | None = None
     propensity: float | None = None
     artefact: str | None = None
+    key: str | None = None
 
 
 class Said:
@@ -105,6 +106,8 @@ class Part:
         self.waited_s = 0.0
         self.first_piece_s: float | None = None
         self.opened_at: int | None = None
+        self.opinions: tuple[Mapping[str, float], ...] = ()
+        self.verdict: float | None = None
         self.drafted = False
         self.draft = Draft(rules.evidence_tokens)
         self.said = Said()
@@ -120,6 +123,7 @@ class Story:
         self._drafters = {tier.name for tier in cascade.tiers[:-1]}
         self._parts: dict[str, Part] = {}
         self._score: float | None = None
+        self._scored: Part | None = None
         self._answer = Said()
 
     def observe(self, event: Event) -> None:
@@ -136,7 +140,11 @@ class Story:
             case Scored(tier=tier, score=score, confidence=confidence):
                 part = self._part(tier)
                 part.score, part.confidence = score, confidence
-                self._score = score
+                self._score, self._scored = score, part
+            case Opined(tier=tier, opinions=opinions):
+                self._part(tier).opinions = opinions
+            case Verdict(probability=probability) if self._scored is not None:
+                self._scored.verdict = probability
             case Opened(tier=tier, tokens=tokens):
                 self._part(tier).opened_at = tokens
             case (
@@ -184,6 +192,8 @@ class Story:
             task=ending.task,
             propensity=ending.propensity,
             artefact=ending.artefact,
+            verdict=outcome.verdict,
+            key=ending.key,
             evidence=tuple(self._evidence()),
             texts=self._texts() if self._rules.texts else None,
         )
@@ -229,6 +239,8 @@ def step_of(tier: str, part: Part, spent: Spent | None) -> Step:
         waited_s=brief(part.waited_s),
         first_piece_s=None if part.first_piece_s is None else brief(part.first_piece_s),
         opened_at=part.opened_at,
+        opinions=part.opinions,
+        verdict=part.verdict,
     )
 
 

@@ -5,6 +5,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, Index, Integer
 ID = String(32)
 GIVEN_ID = String(160)  # a client's own id is 128 characters at most, and may have a prefix of ours
 WORD = String(64)
+KEY = String(320)  # an identity provider's subject has 255 characters at most, and gets a prefix of ours
 
 METADATA = MetaData()
 
@@ -36,16 +37,18 @@ DECISIONS = Table(
     Column("cost_final_alone_estimated", Boolean, nullable=False),
     Column("seconds", Double, nullable=False),
     Column("waited_s", Double, nullable=False),
-    *numbers("first_byte_s", "confidence", "score", "threshold", "propensity"),
+    *numbers("first_byte_s", "confidence", "score", "threshold", "propensity", "verdict"),
     Column("confidence_of", WORD),
     Column("failure", WORD),
     Column("task", GIVEN_ID),
     Column("artefact", GIVEN_ID),
+    Column("key", KEY),
     Column("evidence", JSON(none_as_null=True)),
     Column("texts", JSON(none_as_null=True)),
     Index("decisions_by_request_id", "request_id"),
     Index("decisions_by_response_id", "response_id"),
     Index("decisions_by_time", "time"),
+    Index("decisions_by_key", "key", "time"),
 )
 
 AUDITS = Table(
@@ -66,7 +69,8 @@ AUDITS = Table(
     Column("artefact", GIVEN_ID),
     Column("draft_tokens", Integer),
     Column("final_tokens", Integer),
-    Column("exposure", Double),
+    *numbers("exposure", "unseen", "threshold"),
+    Column("cluster", WORD),
     Index("audits_by_place", "cascade", "place"),
     Index("audits_by_decision", "decision"),
 )

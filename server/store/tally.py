@@ -1,7 +1,7 @@
 """The store's own metrics. Each one is described in docs/metrics.md."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -22,6 +22,8 @@ class Tally:
         self._dropped = Counter(
             "smallfirst_journal_dropped_records", "Records that were not kept.", ("reason",), registry=registry
         )
+        for reason in get_args(Loss):
+            self._dropped.labels(reason)  # an alert looks for its first
         self._written = Counter(
             "smallfirst_store_written_records", "Records that the store took.", ("kind",), registry=registry
         )

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from cli.test_commands import run
-from fakes.recordings import recorded_file, recordings
+from fakes.recordings import recorded, recorded_file, recordings
 from fakes.trusting import trust
 
 from router.lab.evaluation import Wanted
+from router.lab.seen import mark_of, sketch_of
 from router.trust import trust_written
 from server.cli.evaluate import Choices, Files, prices_of, run_evaluate
 
@@ -80,6 +81,30 @@ def test_an_artefact_on_the_file_that_it_was_tuned_on_is_told_to_flatter(
     out = capsys.readouterr().out
     assert "The artefact was tuned on recorded.jsonl itself" in out
     assert "The artefact was made for one and other, not for these models" in out
+
+
+def test_questions_that_an_artefact_was_tuned_on_are_known_again_however_they_were_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned_on = recorded(60)
+    artefact, file = tmp_path / "trust.json", tmp_path / "saved-again.jsonl"
+    artefact.write_bytes(trust_written(trust(seen=sketch_of(map(mark_of, tuned_on)))))
+    again = [{**json.loads(one.model_dump_json()), "id": f"new-{one.id}", "note": 1} for one in reversed(tuned_on)]
+    fresh = [{**one, "prompt": f"fresh {one['id']}", "request": None, "id": f"fresh-{one['id']}"} for one in again]
+    file.write_text("".join(json.dumps(one, indent=None) + "\n" for one in (*again, *fresh)))
+
+    assert evaluated(tmp_path, file, artefact=artefact) == 0
+
+    assert "The artefact was tuned on 50.0 % of these questions: its figures are better" in capsys.readouterr().out
+
+
+def test_fresh_questions_are_not_taken_for_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    artefact = tmp_path / "trust.json"
+    artefact.write_bytes(trust_written(trust(seen=sketch_of(["0123456789ab"]))))
+
+    assert evaluated(tmp_path, recorded_file(tmp_path / "recorded.jsonl", 60), artefact=artefact) == 0
+
+    assert "The artefact was tuned on" not in capsys.readouterr().out
 
 
 def test_prices_change_what_it_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

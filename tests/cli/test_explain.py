@@ -69,6 +69,41 @@ async def test_a_kept_draft_is_explained_with_what_was_said_of_it(gateway, tmp_p
     assert "feedback: wrong" in out
 
 
+@pytest.mark.parametrize(
+    ("probability", "said", "fate"),
+    [
+        (0.8, "small answered: its draft was in doubt, and large found it right (verdict 0.8000)", "kept: verdict"),
+        (0.3, "its draft was in doubt, and the final tier did not find it right (verdict 0.3000)", "given up: verdict"),
+    ],
+)
+async def test_what_models_said_of_a_draft_is_told(probability: float, said: str, fate: str, tmp_path: Path) -> None:
+    accepted = probability > 0.5
+    drafted = Step("small", "verdict", 0.6, 0.6, opinions=({"p-true": 0.6, "agreement": 1.0},), verdict=probability)
+    one = decision(
+        steps=(drafted,) if accepted else (drafted, Step("large")), tier="small" if accepted else "large",
+        escalated=not accepted, reason="verdict", confidence=0.6, threshold=0.7, verdict=probability, key="key-1",
+    )  # fmt: skip
+    await filled(tmp_path, one)
+
+    _, out, _ = await run("explain", one.id, "--store", str(tmp_path))
+
+    assert said in flat(out)
+    assert fate in out
+    assert "asked about small's draft: p-true 0.6000, agreement 1.0000" in out
+    assert f"large finds small's draft right with probability {probability:.4f}" in out
+    assert "key key-1" in out
+
+
+async def test_each_choice_has_its_opinions(tmp_path: Path) -> None:
+    one = decision(steps=(Step("small", "sure", opinions=({"p-true": 0.6}, {"p-true": 0.9})),))
+    await filled(tmp_path, one)
+
+    _, out, _ = await run("explain", one.id, "--store", str(tmp_path))
+
+    assert "draft, choice 1: p-true 0.6000\n" in out
+    assert "draft, choice 2: p-true 0.9000\n" in out
+
+
 async def test_an_unknown_id_is_told(gateway, tmp_path: Path) -> None:
     cascade = await gateway(small=Script(), large=Script(), store={"folder": str(tmp_path)})
 

@@ -43,6 +43,21 @@ async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
     assert "certified: regret <= 0.05 with probability 0.9, until" in plan
 
 
+async def test_an_artefact_knows_again_what_it_was_tuned_on(folder: Path) -> None:
+    await tuned(folder, "--quality", "0.98")
+    again = folder / "again.jsonl"
+    lines = (folder / "recorded.jsonl").read_text().splitlines()
+    again.write_text("".join(json.dumps({"saved": "again", **json.loads(line)}) + "\n" for line in reversed(lines)))
+
+    code, out, error = await run(
+        "evaluate", str(again), "--artefact", str(folder / "trust.json"), "--draws", "100",
+        "--html", str(folder / "out.html"), "--json", str(folder / "out.json"),
+    )  # fmt: skip
+
+    assert (code, error) == (0, "")
+    assert "The artefact was tuned on 100.0 % of these questions" in out
+
+
 async def test_a_helper_that_was_another_model_is_refused(folder: Path) -> None:
     lines = [json.loads(line) for line in (folder / "recorded.jsonl").read_text().splitlines()]
     for line in lines:

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from models.answer import Speculation, Usage, WentOn
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, CapabilityMiss, FailureReason, Misconfigured, Overloaded, TimedOut, Unreachable
+from models.likeness import Look
 from models.pool import Pool
 from models.replica import Replica
 from router.audits import AuditResult, AuditRules, Sampling
@@ -76,6 +77,7 @@ def lately_verified(endpoint: Endpoint) -> Replica:
     """A server of which everything is known that metrics show; nobody asks it."""
     replica = Replica(endpoint, session=object(), limits=Limits())
     replica.acceptance.learn(Speculation(4, 3, 1, 4))
+    replica.recognition.met(Look("a"))
     return replica
 
 
@@ -362,8 +364,11 @@ def overseen() -> Overseen:
     drift = Drift(histogram_of([0.5]))
     for _ in range(WINDOW):
         drift.saw(0.5)
+    watch = Watch(CERTIFICATE, drift=drift)
+    watch.remembers()
+    watch.read()
     auditor = Auditor(
-        PAIR, Watch(CERTIFICATE, drift=drift), sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
+        PAIR, {None: watch}, sampling=Sampling(AuditRules(0.1, 1.0), draw=Random(1)),
         comparing=Comparing("exact", str.startswith), has_room=lambda: True, ledger=MemoryLedger(), counting=Metrics(),
     )  # fmt: skip
     told(STORY)
@@ -373,7 +378,9 @@ def overseen() -> Overseen:
 def dotted(card: Mapping[str, object], path: str = "") -> Iterator[str]:
     """The paths of its values."""
     for key, value in card.items():
-        if isinstance(value, dict):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            yield from dotted(value[0], f"{path}{key}[].")
+        elif isinstance(value, dict):
             yield from dotted(value, f"{path}{key}.")
         else:
             yield path + key

@@ -23,6 +23,7 @@ Trouble = Literal[
     "error-in-stream",
     "stall",
     "stall-late",
+    "silent",
 ]
 
 
@@ -31,7 +32,7 @@ class Script:
     """What it answers: words as tokens, each of probability `p`, or the last ones of `ps` where that is given; or a
     status; or some trouble. With `tool_calls` it calls tools instead, or after it `says_first`; `reasoning` is thought
     before. Asked whether an answer is right it says so with probability `p_true`, in the letters that it is held to;
-    `when_asked` is the status of that answer, 0 where it never comes."""
+    `when_asked` is the status of that answer, 0 where it never comes. A `silent` one answers no probe."""
 
     text: str = "yes"
     p: float = 0.99
@@ -119,11 +120,16 @@ def pieces_of(index: int, call: dict[str, Any]) -> list[tuple[dict[str, Any], st
 
 
 class ScriptedServer:
-    """Serves a script; `seen` holds the bodies it got, `counted` those of conversations whose tokens it counted, `left`
-    counts the clients that went before the end."""
+    """Serves a script, on a free port or this one; `seen` holds the bodies it got, `counted` those of conversations
+    whose tokens it counted, `left` counts the clients that went before the end, `trials` the probes that asked for an
+    answer: they wait until they `may_try`."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, port: int = 0) -> None:
         self.script = script
+        self.trials = 0
+        self.may_try = asyncio.Event()
+        self.may_try.set()
+        self._port = port
         self.seen: list[dict[str, Any]] = []
         self.counted: list[dict[str, Any]] = []
         self.left = 0
@@ -143,7 +149,7 @@ class ScriptedServer:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
@@ -181,6 +187,8 @@ class ScriptedServer:
                 return web.json_response({"error": {"message": "too odd"}}, status=self.script.status)
         if "messages" in body:
             return web.json_response({"tokens": PROMPT_IDS * len(body["messages"])})
+        if not isinstance(body.get("prompt"), str):
+            return web.json_response({"error": {"message": "prompt: field required"}}, status=400)
         words = body["prompt"].split(" ")
         return web.json_response({"tokens": [self.script.first_token_id + place for place in range(len(words))]})
 
@@ -200,7 +208,11 @@ class ScriptedServer:
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         if "x-request-id" in request.headers:
             return await self._chat(request)
-        metrics = self.script.verified(await request.json())  # a probe: it asks in nobody's name
+        self.trials += 1  # a probe: it asks in nobody's name
+        await self.may_try.wait()
+        if self.script.trouble == "silent":
+            return web.json_response({"error": {"message": "no room"}}, status=503)
+        metrics = self.script.verified(await request.json())
         choice = {"index": 0, "text": self.script.text, "logprobs": {}, "token_ids": self.script.token_ids}
         return web.json_response({"choices": [choice], "metrics": metrics})
 

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
+import pytest
+from fakes.trusting import trust
 from fakes.waiting import until
 
 from models.answer import Delta, Finish, Piece, Usage
@@ -13,12 +15,15 @@ from models.prompt import Prompt
 from router.audits import AuditRules, Sampling
 from router.call import Tier
 from router.cascade import Cascade, answer
+from router.events import Escalated, Event, Finished, Scored
 from router.failover import Failover
 from router.money import LengthRatio, Price
 from router.outcome import Outcome
 from router.policy import Policy
 from router.scorers import SCORERS
-from router.watch import Watch
+from router.skipping import PromptGain, Skip
+from router.trusted import Trusted
+from router.verdict import Band
 from server.auditing import QUEUED, Auditor, Comparing, auditing
 from server.store.memory import MemoryLedger
 from server.store.records import Record
@@ -97,7 +102,7 @@ def stage(
     tiers = (Tier("small", small, Price(1, 1)), Tier("large", final, Price(0, 0)))
     policy = Policy("threshold", SCORERS["mean-logprob"], 0.5, (), "accept")
     auditor = Auditor(
-        Cascade("auto", tiers, policy, LengthRatio(), Failover(1.0)), Watch(),
+        Cascade("auto", tiers, policy, LengthRatio(), Failover(1.0)), {},
         sampling=Sampling(AuditRules(1.0, 1.0), draw=Random(1)), comparing=Comparing("exact", grade),
         has_room=has_room, ledger=ledger, counting=counts,
     )  # fmt: skip
@@ -135,8 +140,9 @@ async def test_a_grader_that_fails_ends_no_more_than_its_audit() -> None:
         await one.ask()
         await until(lambda: one.counts.results == ["failed", "agreed"])
 
-    (placed,) = await one.ledger.audits_since("auto", 0)
-    assert placed.audit.exposure == 4.0, "the failed one's requests are not forgotten"
+    failed, agreed = [placed.audit for placed in await one.ledger.audits_since("auto", 0)]
+    assert (failed.loss, failed.final_tokens, failed.exposure) == (None, None, 3.0), "it is kept that it failed"
+    assert (agreed.loss, agreed.exposure) == (False, 1.0)
 
 
 async def test_what_finds_the_queue_full_at_its_end_is_dropped() -> None:
@@ -152,7 +158,7 @@ async def test_what_finds_the_queue_full_at_its_end_is_dropped() -> None:
         ticket.over(outcome, "decision")
 
     assert one.counts.results == ["dropped", "dropped"]
-    assert one.auditor.propensity == 0.0
+    assert one.auditor.propensity(None) == 0.0
     assert one.auditor.ticket(prompt, one.auditor.cascade.policy).propensity == 0.0
 
 
@@ -205,3 +211,88 @@ async def test_requests_whose_last_audit_cannot_be_kept_are_counted_with_the_nex
 
     (placed,) = await one.ledger.audits_since("auto", 0)
     assert placed.audit.exposure == 4.0
+
+
+async def test_what_was_dropped_is_not_counted_as_seen() -> None:
+    room = [True]
+    one = stage(lambda _text, _reference: True, has_room=lambda: room[0])
+    one.final.may.set()
+    await one.ask()
+    room[0] = False
+    async with auditing([one.auditor], {"auto": 1}):
+        await until(lambda: one.counts.results == ["dropped"])
+        room[0] = True
+        await one.ask()
+        await until(lambda: one.counts.results == ["dropped", "agreed"])
+
+    (placed,) = await one.ledger.audits_since("auto", 0)
+    assert (placed.audit.exposure, placed.audit.unseen) == (4.0, 3.0)
+    assert placed.audit.threshold == 0.5
+
+
+async def test_what_cannot_be_kept_is_not_counted_as_seen() -> None:
+    one = stage(lambda _text, _reference: False, ledger=FullLedger(2))
+    one.final.may.set()
+
+    async with auditing([one.auditor], {"auto": 1}):
+        for _ in range(3):
+            await one.ask()
+        await until(lambda: len(one.counts.results) == 3)
+
+    (placed,) = await one.ledger.audits_since("auto", 0)
+    assert (placed.audit.exposure, placed.audit.unseen) == (5.0, 4.0)
+
+
+def outcome_of(one: Stage, *events: Event) -> Outcome:
+    """A request's, of which this is true."""
+    outcome = Outcome(one.auditor.cascade)
+    for event in (*events, Finished("large")):
+        outcome.observe(event)
+    return outcome
+
+
+UP = ("small", "large")
+
+
+@pytest.mark.parametrize(
+    ("events", "unseen"),
+    [
+        ((Scored("small", -1.0, 0.1), Escalated(*UP, "unsure")), 0.0),
+        ((Escalated(*UP, "empty"),), 0.0),
+        ((Escalated(*UP, "timeout"),), 1.0),
+        ((Escalated(*UP, "skipped"),), 1.0),
+    ],
+    ids=["not sure", "empty", "its tier failed", "not asked"],
+)
+async def test_only_drafts_that_were_judged_are_seen(events: tuple[Event, ...], unseen: float) -> None:
+    one = stage(lambda _text, _reference: True)
+
+    ticket = one.auditor.ticket(Prompt({"messages": []}, "id"), one.auditor.cascade.policy)
+    ticket.over(outcome_of(one, *events), "decision")
+
+    one.final.may.set()
+    async with auditing([one.auditor], {"auto": 1}):
+        await one.ask()
+        await until(lambda: one.counts.results == ["agreed"])
+    (placed,) = await one.ledger.audits_since("auto", 0)
+    assert (placed.audit.exposure, placed.audit.unseen) == (4.0, 2.0 + unseen)
+
+
+@pytest.mark.parametrize(
+    ("rules", "unseen"),
+    [
+        ({}, 0.0),
+        ({"verdict": Band(low=0.5, high=0.7)}, 1.0),
+        ({"skip": Skip(PromptGain(intercept=0.0, unit=1.0, weights=(0, 0)), 0.5)}, 1.0),
+    ],
+    ids=["as certified", "a verdict", "a skip"],
+)
+def test_rules_that_send_up_more_than_was_certified_show_nothing_of_what_was(rules: dict, unseen: float) -> None:
+    one = stage(lambda _text, _reference: True)
+    cascade = one.auditor.cascade
+    one.auditor.cascade = replace(cascade, trusted=Trusted(trust(), cascade.policy, threshold=None))
+
+    ticket = one.auditor.ticket(Prompt({"messages": []}, "id"), replace(cascade.policy, **rules))
+
+    scored = outcome_of(one, Scored("small", -1.0, 0.1), Escalated(*UP, "unsure"))
+    assert ticket.span(scored, accepted=False).unseen == unseen

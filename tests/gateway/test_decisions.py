@@ -16,6 +16,8 @@ from fakes.scripted import Script
 from fakes.stores import count, everything_in, rows, until
 from fakes.trusting import fit, trust
 
+from server.access.caller import Caller, anyone, key_of
+
 SECRET = "the goose lays at midnight"
 ASK = {"model": "auto", "messages": [{"role": "user", "content": SECRET}]}
 DOORS: dict[str, tuple[dict[str, Any], str]] = {
@@ -73,6 +75,33 @@ async def test_what_the_final_tier_would_have_cost_is_an_estimate_where_it_was_n
     assert (decision["tier"], decision["escalated"], decision["reason"]) == ("small", False, "sure")
     assert decision["otherwise"]["final"]["estimated"] is True
     assert [step["tier"] for step in decision["steps"]] == ["small"]
+
+
+async def test_a_decision_says_what_models_were_asked_and_said_of_the_draft(gateway, tmp_path: Path) -> None:
+    small, large = Script("maybe", p=0.5, p_true=0.8), Script("no", p_true=0.25)
+    band = {"scorer": "p-true", "opinions": {"p-true": {}}, "verdict": {"band": [0.5, 0.9]}, "threshold": 0.7}
+    cascade = await keeping(gateway, tmp_path, small=small, large=large, **band)
+
+    fresh = await told(cascade.url, await ask(cascade.url))
+    await until(lambda: count(tmp_path) == 1)
+    stored = await told(cascade.url, fresh["id"])
+
+    drafted, final = stored["steps"]
+    assert fresh == stored
+    assert (stored["reason"], stored["verdict"]) == ("verdict", pytest.approx(0.25))
+    assert drafted["opinions"] == [{"p-true": pytest.approx(0.8)}]
+    assert drafted["verdict"] == pytest.approx(0.25)
+    assert (final["opinions"], final["verdict"]) == ([], None)
+
+
+def test_a_callers_key_is_kept_under_its_public_id() -> None:
+    assert (key_of(Caller("key-1")), key_of(anyone())) == ("key-1", None)
+
+
+async def test_a_request_without_a_key_is_nobodys(gateway, tmp_path: Path) -> None:
+    cascade = await keeping(gateway, tmp_path, small=Script("yes"), large=Script("no"))
+
+    assert (await told(cascade.url, await ask(cascade.url)))["key"] is None
 
 
 @pytest.mark.parametrize("stream", [False, True])

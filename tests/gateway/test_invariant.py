@@ -27,6 +27,7 @@ from router.gate import OnDoubt, StreamRules
 from router.money import LengthRatio, Price
 from router.policy import Policy
 from router.scorers import SCORERS
+from server.access.caller import anyone
 from server.answering import Answer, Order
 from server.doors.chat import CHAT
 from server.doors.door import Arrival
@@ -164,7 +165,7 @@ async def answered(small: Scheduled, large: Scheduled, rules: StreamRules, clien
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     asked = CHAT.read(json.dumps(body).encode(), Arrival("id", 7, {}))
-    order = Order(cascade_of(small, large, rules), asked, CHAT, 60.0, time.perf_counter())
+    order = Order(cascade_of(small, large, rules), asked, CHAT, 60.0, time.perf_counter(), anyone())
     async with asyncio.timeout(20):
         await Answer(order, Metrics())({"type": "http"}, client.receive, client.send)
 

@@ -15,8 +15,8 @@ import pytest
 from fakes.gateway import running_app
 from fakes.pools import metrics_of, probed
 from fakes.scripted import Script, ScriptedServer
+from fakes.stores import Store, store_of
 from fakes.stores import audit as an_audit_record
-from fakes.stores import store_of
 from fakes.trusting import trust
 from fakes.waiting import until
 from fastapi import FastAPI
@@ -25,6 +25,7 @@ from router.alarm import Stretch
 from router.audits import AuditRules, Sampling
 from router.certificate import Certificate
 from router.drift import histogram_of
+from router.trust import Trust
 from router.watch import Watch
 from server.app import create_app
 from server.auditing import Auditor, Comparing
@@ -55,6 +56,12 @@ async def card_of(url: str) -> dict[str, Any]:
     async with aiohttp.ClientSession() as session, session.get(f"{url}/v1/cascades") as reply:
         (card,) = (await reply.json())["data"]
         return card
+
+
+async def certificate_of(url: str, cluster: str | None = None) -> dict[str, Any]:
+    """What it says of a cluster's certificate."""
+    (one,) = (one for one in (await card_of(url))["certificates"] if one["cluster"] == cluster)
+    return one
 
 
 async def test_a_budget_moves_the_threshold_and_says_so(gateway) -> None:
@@ -125,9 +132,13 @@ class Watched:
     def auditor(self) -> Auditor:
         return self.app.state.overseen["auto"].auditor
 
+    @property
+    def watch(self) -> Watch:
+        return self.app.state.served.watches["auto"][None]
+
 
 @asynccontextmanager
-async def watched(folder: Path | None = None, **fitted: object) -> AsyncIterator[Watched]:
+async def watched(folder: Path | None = None, *, judged: Trust = TRUST, **fitted: object) -> AsyncIterator[Watched]:
     """It audits every accepted draft, and serves what was certified of their disagreement with the large model's."""
     async with AsyncExitStack() as stack:
         small = await stack.enter_async_context(ScriptedServer(Script("yes", p=0.9)))
@@ -136,7 +147,6 @@ async def watched(folder: Path | None = None, **fitted: object) -> AsyncIterator
             name: {"model": "scripted", "price": PRICE, "urls": [server.url]}
             for name, server in (("small", small), ("large", large))
         }
-        judged = TRUST
         kept = judged.model_copy(update={"fit": judged.fit.model_copy(update=fitted)})
         auto = {"tiers": ["small", "large"], "mode": "certified", "trust": kept,
                 "audits": {"rate": 1.0, "spend_per_day": 1.0}}  # fmt: skip
@@ -149,24 +159,24 @@ async def watched(folder: Path | None = None, **fitted: object) -> AsyncIterator
 
 async def test_audits_that_disagree_raise_the_alarm() -> None:
     async with watched() as cascade:
-        assert (await card_of(cascade.url))["certificate"]["state"] == "certified"
+        assert (await certificate_of(cascade.url))["state"] == "certified"
         cascade.large.script = Script("no")
 
         number = 0
-        while cascade.auditor.watch.standing.is_valid:
+        while cascade.watch.standing.is_valid:
             number += 1
             await cascade.client.chat.completions.create(model="auto", messages=MESSAGES)
-            await until(lambda number=number: cascade.auditor.watch.watched.alarm.audits == number)
+            await until(lambda number=number: cascade.watch.watched.alarm.audits == number)
 
-        certificate = (await card_of(cascade.url))["certificate"]
+        certificate = await certificate_of(cascade.url)
         assert certificate["state"] == "alarmed"
         assert certificate["evidence"] >= certificate["alarm_at"]
         assert certificate["audited"] == certificate["audited_losses"] == number <= 5
         assert number <= certificate["exposure"] <= number + 2
         text = await metrics_of(cascade.url)
-        assert 'smallfirst_certificate_valid{cascade="auto"} 0.0' in text
-        assert 'smallfirst_certificate_state{cascade="auto",state="alarmed"} 1.0' in text
-        assert 'smallfirst_alarm_evidence{cascade="auto"}' in text
+        assert 'smallfirst_certificate_valid{cascade="auto",cluster=""} 0.0' in text
+        assert 'smallfirst_certificate_state{cascade="auto",cluster="",state="alarmed"} 1.0' in text
+        assert 'smallfirst_alarm_evidence{cascade="auto",cluster=""}' in text
         headers = await headers_of(cascade)
         assert (headers["x-smallfirst-tier"], headers["x-smallfirst-mode"], headers["x-smallfirst-reason"]) == (
             "large", "exact", "alarmed")  # fmt: skip
@@ -179,9 +189,9 @@ async def test_what_a_laxer_threshold_accepted_tells_nothing_of_the_certificate(
         for _ in range(5):
             await headers_of(cascade, extra_headers={"x-smallfirst-mode": "threshold"})
         await headers_of(cascade)
-        await until(lambda: cascade.auditor.watch.watched.alarm.audits == 1)
+        await until(lambda: cascade.watch.watched.alarm.audits == 1)
 
-        assert (await card_of(cascade.url))["certificate"]["state"] == "certified"
+        assert (await certificate_of(cascade.url))["state"] == "certified"
 
 
 async def test_an_alarm_outlives_the_gateway(tmp_path: Path) -> None:
@@ -192,6 +202,15 @@ async def test_an_alarm_outlives_the_gateway(tmp_path: Path) -> None:
 
     assert (headers["x-smallfirst-tier"], headers["x-smallfirst-mode"], headers["x-smallfirst-reason"]) == (
         "large", "exact", "alarmed")  # fmt: skip
+
+
+async def test_an_alarm_outlives_a_gateway_that_was_killed_before_its_audits_were_in_the_store(tmp_path: Path) -> None:
+    await left_in_the_journal(tmp_path, [True] * 5)
+
+    async with watched(tmp_path) as cascade:
+        headers = await headers_of(cascade)
+
+    assert headers["x-smallfirst-reason"] == "alarmed"
 
 
 async def test_audits_that_raised_no_alarm_hold_up_nothing(tmp_path: Path) -> None:
@@ -212,16 +231,27 @@ async def test_while_nobody_knows_whether_there_was_an_alarm_the_final_tier_answ
         assert (headers["x-smallfirst-tier"], headers["x-smallfirst-mode"], headers["x-smallfirst-reason"]) == (
             "large", "exact", "unread")  # fmt: skip
         text = await metrics_of(cascade.url)
-        assert 'smallfirst_certificate_state{cascade="auto",state="unread"} 1.0' in text
+        assert 'smallfirst_certificate_state{cascade="auto",cluster="",state="unread"} 1.0' in text
 
 
 async def filled(folder: Path, losses: Sequence[bool]) -> None:
     """A store with the audits of a gateway that has ended."""
+    await keeping(folder, losses).close()
+
+
+async def left_in_the_journal(folder: Path, losses: Sequence[bool]) -> None:
+    """As `filled`, by a gateway that was killed before it drained them."""
+    await filled(folder, [])
+    keeping(folder, losses).journal.close()
+
+
+def keeping(folder: Path, losses: Sequence[bool]) -> Store:
+    """A store whose journal has the audits."""
     store = store_of(folder)
     for loss in losses:
         kept = an_audit_record(loss=loss, artefact=TRUST.identity, propensity=1.0, exposure=1.0, grader="exact")
         assert store.keeper.keep(kept)
-    await store.close()
+    return store
 
 
 def test_what_an_alarm_says_is_what_audits_saw() -> None:
@@ -241,9 +271,9 @@ async def test_audits_that_agree_are_counted_and_raise_none() -> None:
     async with watched(confidences=histogram_of([0.9, 0.95])) as cascade:
         for number in range(1, 6):
             await cascade.client.chat.completions.create(model="auto", messages=MESSAGES)
-            await until(lambda number=number: cascade.auditor.watch.watched.alarm.audits == number)
+            await until(lambda number=number: cascade.watch.watched.alarm.audits == number)
 
-        certificate = (await card_of(cascade.url))["certificate"]
+        certificate = await certificate_of(cascade.url)
         assert (certificate["state"], certificate["audited_losses"]) == ("certified", 0)
         assert certificate["evidence"] < 0
 
@@ -296,7 +326,7 @@ async def auditor_over(book: Book) -> Auditor:
     async with app.router.lifespan_context(app):
         cascade = app.state.served.cascades["auto"]
     return Auditor(
-        cascade, Watch(CERTIFICATE, artefact="a"), sampling=Sampling(AuditRules(0.5, 10.0), draw=Random(1)),
+        cascade, {None: Watch(CERTIFICATE, artefact="a")}, sampling=Sampling(AuditRules(0.5, 10.0), draw=Random(1)),
         comparing=Comparing("exact", lambda text, reference: text == reference), has_room=lambda: True, ledger=book,
         counting=Counts(),
     )  # fmt: skip
@@ -310,7 +340,7 @@ async def test_the_audits_of_all_gateways_are_folded_once_and_those_of_other_pol
 
     await asyncio.gather(*(auditor.fold() for _ in range(5)))
 
-    assert (auditor.watch.watched.alarm.audits, auditor.watch.watched.alarm.losses) == (8, 2)
+    assert (auditor.watches[None].watched.alarm.audits, auditor.watches[None].watched.alarm.losses) == (8, 2)
     assert auditor.sampling.spent_today == pytest.approx(10 * 0.25), "what others paid today counts"
 
 
@@ -320,17 +350,17 @@ async def test_an_audit_without_exposure_or_with_an_impossible_one_is_left_out()
 
     await auditor.fold()
 
-    assert auditor.watch.watched.alarm.audits == 0
+    assert auditor.watches[None].watched.alarm.audits == 0
 
 
 async def test_a_ledger_that_is_down_is_asked_again() -> None:
     book = Book([an_audit(1, loss=True)], is_down=True)
     auditor = await auditor_over(book)
-    auditor.watch.remembers()
+    auditor.watches[None].remembers()
 
     await auditor.fold()
-    assert (auditor.watch.watched.alarm.audits, auditor.watch.standing.state) == (0, "unread")
+    assert (auditor.watches[None].watched.alarm.audits, auditor.watches[None].standing.state) == (0, "unread")
     book.is_down = False
     await auditor.fold()
 
-    assert (auditor.watch.watched.alarm.audits, auditor.watch.standing.state) == (1, "certified")
+    assert (auditor.watches[None].watched.alarm.audits, auditor.watches[None].standing.state) == (1, "certified")

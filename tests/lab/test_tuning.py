@@ -206,7 +206,7 @@ def test_each_task_with_enough_questions_has_its_own_fit_and_its_share_of_delta(
     trust = tune(rare, OF, replace(WANTED, by_task=True, promise=Promise(0.1, 0.09, 30)), tmp_path / "s.json").trust
 
     assert set(trust.clusters) == {"sums", "poems"}
-    assert all(certificate.delta == pytest.approx(0.03) for _, certificate in trust.certificates)
+    assert all(certificate.delta == pytest.approx(0.03) for certificate in trust.certificates.values())
     assert len(trust.certificates) == 3
 
 

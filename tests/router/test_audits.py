@@ -9,7 +9,7 @@ import pytest
 
 from models.prompt import Prompt
 from router.alarm import Stretch, folded
-from router.audits import DAY_S, LOST_AT_START, AuditRules, Sampling, Tally, can_be_audited, to_audit
+from router.audits import DAY_S, LOST_AT_START, AuditRules, Sampling, Span, Tally, can_be_audited, to_audit
 
 EPSILON = 0.1
 
@@ -110,25 +110,39 @@ def test_as_many_free_ones_as_come_run_at_once() -> None:
 
 def test_audits_come_out_in_the_order_of_their_requests_with_all_exposure() -> None:
     tally = Tally[str]()
-    tally.passed(0.5)
-    first = tally.began(0.5)
-    tally.passed(0.5)
-    second, third = tally.began(0.5), tally.began(0.5)
-    tally.passed(0.25)
+    tally.passed(Span(0.5))
+    first = tally.began(Span(0.5))
+    tally.passed(Span(0.5))
+    second, third = tally.began(Span(0.5)), tally.began(Span(0.5))
+    tally.passed(Span(0.25))
 
     assert tally.ended(second, "second") == []
-    assert tally.ended(first, "first") == [("first", LOST_AT_START + 1.0), ("second", 1.0)]
-    assert tally.ended(third, "third") == [("third", 0.5)]
-    assert tally.ended(tally.began(0.5), "fourth") == [("fourth", 0.75)]
+    assert tally.ended(first, "first") == [("first", Span(LOST_AT_START + 1.0, LOST_AT_START)), ("second", Span(1.0))]
+    assert tally.ended(third, "third") == [("third", Span(0.5))]
+    assert tally.ended(tally.began(Span(0.5)), "fourth") == [("fourth", Span(0.75))]
 
 
 def test_an_audit_without_a_result_leaves_its_exposure_to_the_next() -> None:
     tally = Tally[str]()
-    first, second = tally.began(0.5), tally.began(0.5)
+    first, second = tally.began(Span(0.5)), tally.began(Span(0.5))
 
     assert tally.ended(first, None) == []
     assert tally.ended(second, None) == []
-    assert tally.ended(tally.began(0.5), "third") == [("third", LOST_AT_START + 1.5)]
+    assert tally.ended(tally.began(Span(0.5)), "third") == [
+        ("third", Span(LOST_AT_START + 1.5, LOST_AT_START + 1.0))
+    ], "and nobody knows what it would have found"
+
+
+def test_an_audit_tells_the_highest_threshold_since_the_one_before() -> None:
+    tally = Tally[str]()
+    for threshold in (0.5, 0.9, 0.6):
+        tally.passed(Span(0.1, 0.0, threshold))
+    first = tally.began(Span(0.1, 0.0, 0.5))
+    second = tally.began(Span(0.1, 0.0, 0.7))
+
+    ((_, before),) = tally.ended(first, "first")
+    assert before.threshold == 0.9
+    assert tally.ended(second, "second")[0][1].threshold == 0.7
 
 
 @pytest.mark.parametrize("propensity", [0.05, 0.3, 1.0])
@@ -151,10 +165,10 @@ def stretches_of(outcomes: tuple[bool | None, ...], propensity: float, life: int
         tally = Tally[bool]()
         for outcome in outcomes[start : start + life]:
             if outcome is None:
-                tally.passed(propensity)
+                tally.passed(Span(propensity))
                 continue
-            for loss, exposure in tally.ended(tally.began(propensity), outcome):
-                yield Stretch(exposure, propensity, loss)
+            for loss, span in tally.ended(tally.began(Span(propensity)), outcome):
+                yield Stretch(span.exposure, propensity, loss)
 
 
 def test_the_same_question_is_asked_in_one_piece() -> None:

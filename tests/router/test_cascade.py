@@ -76,7 +76,7 @@ async def test_the_story_of_an_accepted_draft() -> None:
 
     assert text == "yes"
     assert [type(event).__name__ for event in events] == [
-        "Planned", "Began", "Wrote", "Called", "Scored", "Drafted", "Accepted", "Finished"
+        "Planned", "Asked", "Began", "Wrote", "Called", "Scored", "Drafted", "Accepted", "Finished"
     ]  # fmt: skip
     assert events[0] == Planned("test", ("a", "b"), "threshold", 0.5)
     assert events[-2:] == [Accepted("a", "sure"), Finished("a")]

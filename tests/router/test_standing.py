@@ -31,12 +31,6 @@ def audited(*losses: bool | None, watched: Watched | None = None, days: float = 
     return watched
 
 
-def test_without_a_certificate_there_is_nothing_to_stand_on() -> None:
-    none = standing_of(None, None, DAY)
-
-    assert (none.state, none.is_valid, none.fallback) == ("uncertified", False, "uncertified")
-
-
 def test_a_fresh_certificate_holds_without_audits_until_its_day() -> None:
     assert standing(days=29.9).state == "certified"
     assert standing(days=29.9).is_valid
@@ -76,7 +70,6 @@ def test_a_clock_that_is_ahead_keeps_no_certificate_alive() -> None:
         watch.audited(Stretch(1.0, 1.0, False), datetime(2096, 1, 1, tzinfo=UTC).timestamp())
 
     assert watch.standing.state == "expired"
-    assert watch.watched is not None
     assert watch.watched.alarm.exposure == 2 * round(ENOUGH / EPSILON)
 
 
@@ -148,7 +141,6 @@ def test_a_watch_knows_which_audits_are_about_its_certificate() -> None:
     assert not Watch(certificate(loss="regret"), artefact="a").is_about(artefact="a", grader="exact"), (
         "an audit does not show who is right"
     )
-    assert not Watch().is_about(artefact=None, grader="exact")
 
 
 def test_a_watch_that_warns_wants_more_audits() -> None:

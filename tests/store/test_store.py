@@ -5,25 +5,30 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import orjson
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fakes.stores import audit, count, decision, rows, running_store, store_of, until
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData, Table
 
-from server.store.database import Database
+from server.store.database import Database, migrated
 from server.store.keeper import running
 from server.store.records import Evidence, Feedback, Step, StoreDown, Texts, new_id
 from server.store.segment import SUFFIX
-from server.store.tables import METADATA
+from server.store.tables import DECISIONS, METADATA
 
+EARLIER = [column.name for column in DECISIONS.c if column.name not in ("verdict", "key")]
 WHOLE = decision(
-    steps=(Step("small", "unsure", -0.5, 0.6, 10, 3, False, 0.1, 0.2, 0.1, 24), Step("large")),
+    steps=(
+        Step("small", "unsure", -0.5, 0.6, 10, 3, False, 0.1, 0.2, 0.1, 24, ({"p-true": 0.3}, {"p-true": 1.0}), 0.4),
+        Step("large"),
+    ),
     confidence=0.6, confidence_of="uncalibrated", score=-0.5, threshold=0.7, failure="timeout", task="sums",
-    propensity=0.01, artefact="a1", first_byte_s=0.1, streamed=True,
+    propensity=0.01, artefact="a1", verdict=0.4, key="key-1", first_byte_s=0.1, streamed=True,
     evidence=(Evidence("small", 3, (-0.5, None, 0.0), ("a", "b", "\x00")),),
     texts=Texts({"messages": [{"role": "user", "content": "ünï\n'; DROP TABLE decisions --"}]}, "yes", {"small": "no"}),
 )  # fmt: skip
@@ -203,6 +208,42 @@ async def test_the_database_of_a_later_version_is_left_alone(tmp_path: Path) -> 
     assert not is_drained(tmp_path)
 
 
+async def test_the_database_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    old, fresh = decision(), decision(key="key-1", verdict=0.5)
+    database = Database(f"sqlite:///{tmp_path / 'smallfirst.db'}")
+    async with database.writing() as connection:
+        await connection.run_sync(migrated, "0001")
+        known = Table("decisions", MetaData(), *(DECISIONS.c[name]._copy() for name in EARLIER))
+        values = {name: value for name, value in asdict(old).items() if name in EARLIER}
+        await connection.execute(known.insert(), {**values, "steps": [{"tier": "small", "reason": "sure"}]})
+    await database.close()
+
+    async with running_store(tmp_path) as store:
+        store.keeper.keep(fresh)
+        await until(lambda: count(tmp_path) == 2)
+        found = [await store.keeper.find(one.id) for one in (old, fresh)]
+
+    assert [one and one.decision for one in found] == [replace(old, steps=(Step("small", "sure"),)), fresh]
+
+
+async def test_a_line_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    one = decision(steps=(Step("small", "sure"),))
+    said = asdict(one)
+    for later in ("verdict", "key"):
+        del said[later]
+    for later in ("opinions", "verdict"):
+        del said["steps"][0][later]
+    store = store_of(tmp_path)
+    store.journal.append(orjson.dumps({"decision": said}) + b"\n")
+    await store.drain()
+
+    found = await store.keeper.find(one.id)
+
+    await store.close()
+    assert found is not None
+    assert found.decision == one
+
+
 async def test_many_may_make_the_tables_at_once(tmp_path: Path) -> None:
     databases = [Database(f"sqlite:///{tmp_path / 'smallfirst.db'}") for _ in range(5)]
 
@@ -224,6 +265,24 @@ async def test_the_migrations_make_the_tables_that_the_code_has(tmp_path: Path) 
 
     await database.close()
     assert found == []
+
+
+async def test_audits_from_before_there_were_clusters_are_of_none(tmp_path: Path) -> None:
+    store, kept = store_of(tmp_path), audit()
+    store.keeper.keep(kept)
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "smallfirst.db")) as other:
+        other.execute("ALTER TABLE audits DROP COLUMN cluster")
+        other.execute("UPDATE alembic_version SET version_num = '0003'")
+        other.commit()
+
+    store, later = store_of(tmp_path), audit(cluster="sums")
+    store.keeper.keep(later)
+    await store.drain()
+
+    seen = await store.keeper.audits_since("auto", 0)
+    await store.close()
+    assert [one.audit for one in seen] == [kept, later]
 
 
 async def test_audits_have_one_order_for_all_gateways(tmp_path: Path) -> None:

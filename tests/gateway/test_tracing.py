@@ -1,0 +1,136 @@
+"""What a collector gets to see of a request."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import httpx
+import pytest
+from aiohttp import web
+from fakes.collector import Collector, told
+from fakes.gateway import running_gateway
+from fakes.scripted import Script, ScriptedServer
+from pydantic import ValidationError
+
+from server.settings.schema import Settings
+
+QUESTION = "a question that nobody else may read"
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def asked(url: str, *, model: str = "auto", **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient() as client:
+        body = {"model": model, "messages": [{"role": "user", "content": QUESTION}]}
+        return await client.post(f"{url}/v1/chat/completions", json=body, headers=headers)
+
+
+def settings_of(small: str, large: str, otlp: str | None, **tracing: object) -> Settings:
+    return Settings.model_validate({
+        "tiers": {
+            "small": {"model": "scripted", "price": {"input": 1.0, "output": 2.0}, "urls": [small]},
+            "large": {"model": "scripted", "price": {"input": 10.0, "output": 20.0}, "urls": [large]},
+        },
+        "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5}},
+        "store": {"url": "none"},
+        "tracing": {"otlp": otlp, **tracing},
+    })  # fmt: skip
+
+
+async def test_a_request_is_one_trace_of_calls_and_decisions(stack: AsyncExitStack) -> None:
+    collector = await stack.enter_async_context(Collector())
+    small = await stack.enter_async_context(ScriptedServer(Script("maybe", p=0.2)))
+    large = await stack.enter_async_context(ScriptedServer(Script("yes")))
+
+    async with running_gateway(settings_of(small.url, large.url, collector.url)) as url:
+        reply = await asked(url)
+
+    (root,) = collector.named("POST /v1/chat/completions")
+    drafted, answered = collector.named("chat scripted")
+    (decision,) = collector.named("decide")
+    assert {span.trace_id for span in collector.spans} == {root.trace_id}
+    assert [span.parent_span_id for span in (drafted, decision, answered)] == [root.span_id] * 3
+    assert told(root)["smallfirst.tier"] == "large"
+    assert told(root)["smallfirst.request_id"] == reply.headers["x-request-id"]
+    assert told(root)["http.response.status_code"] == 200
+    assert told(drafted)["gen_ai.usage.output_tokens"] == 1
+    assert told(drafted)["smallfirst.tier"] == "small"
+    assert told(decision)["smallfirst.decision"] == "escalate"
+    assert told(decision)["smallfirst.reason"] == "unsure"
+    assert told(decision)["smallfirst.confidence"] == pytest.approx(0.2)
+    assert not [span for span in collector.spans if QUESTION in str(span)]
+
+
+async def test_a_tiers_server_is_told_its_parent(stack: AsyncExitStack) -> None:
+    seen: list[str] = []
+    collector = await stack.enter_async_context(Collector())
+    large = await stack.enter_async_context(ScriptedServer(Script("yes")))
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers["traceparent"])
+        return await small.answer(request, await request.json())
+
+    small = await stack.enter_async_context(ScriptedServer(Script("yes", handler=answer)))
+
+    async with running_gateway(settings_of(small.url, large.url, collector.url)) as url:
+        await asked(url)
+
+    (call,) = collector.named("chat scripted")
+    (posted,) = collector.named("POST")
+    assert posted.parent_span_id == call.span_id
+    assert [one.split("-")[1:3] for one in seen] == [[posted.trace_id.hex(), posted.span_id.hex()]]
+
+
+async def test_the_clients_own_trace_goes_on(stack: AsyncExitStack) -> None:
+    collector = await stack.enter_async_context(Collector())
+    small = await stack.enter_async_context(ScriptedServer(Script("yes")))
+
+    async with running_gateway(settings_of(small.url, small.url, collector.url, share=0.0)) as url:
+        await asked(url, traceparent=PARENT)
+        await asked(url)
+
+    (root,) = collector.named("POST /v1/chat/completions")
+    assert (root.trace_id.hex(), root.parent_span_id.hex()) == (PARENT[3:35], PARENT[36:52])
+
+
+async def test_probes_are_in_no_trace(stack: AsyncExitStack) -> None:
+    collector = await stack.enter_async_context(Collector())
+    small = await stack.enter_async_context(ScriptedServer(Script("yes")))
+
+    async with running_gateway(settings_of(small.url, small.url, collector.url)) as url, httpx.AsyncClient() as client:
+        await client.get(f"{url}/ready")
+
+    assert collector.spans == []
+
+
+async def test_a_failed_call_says_why(stack: AsyncExitStack) -> None:
+    collector = await stack.enter_async_context(Collector())
+    small = await stack.enter_async_context(ScriptedServer(Script(status=503)))
+    large = await stack.enter_async_context(ScriptedServer(Script(status=401)))
+
+    async with running_gateway(settings_of(small.url, large.url, collector.url)) as url:
+        reply = await asked(url)
+
+    drafted, answered = collector.named("chat scripted")
+    (root,) = collector.named("POST /v1/chat/completions")
+    assert reply.status_code == 502
+    assert (told(drafted)["error.type"], told(answered)["error.type"]) == ("overloaded", "misconfigured")
+    assert told(root)["http.response.status_code"] == 502
+
+
+async def test_a_collector_that_is_not_there_holds_up_nobody(stack: AsyncExitStack) -> None:
+    small = await stack.enter_async_context(ScriptedServer(Script("yes")))
+
+    async with running_gateway(settings_of(small.url, small.url, "http://127.0.0.1:1", timeout_s=0.5)) as url:
+        reply = await asked(url)
+
+    assert reply.status_code == 200
+
+
+def test_an_odd_collector_is_refused() -> None:
+    with pytest.raises(ValidationError, match="no http or https address"):
+        settings_of("http://a:1", "http://b:1", "localhost:4318")
