@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,9 @@ VERSION = "1.37"
 SCHEMAS = Path(__file__).parent / "schemas"
 ROOT = Path(__file__).parents[2]
 SMALLFIRST = Path(sys.executable).with_name("smallfirst")
-DATABASE = {"postgresql/url": "sqlite:////var/lib/smallfirst/shared.db", "postgresql/password": "x"}
+STATE = "/var/lib/smallfirst"
+URL = "sqlite:////var/lib/smallfirst/shared.db"
+DATABASE = {"postgresql/url": URL, "postgresql/password": "0123456789abcdef"}
 ALL = ("redis", "postgresql", "prometheus-operator", "keda", "scale-to-zero")
 
 
@@ -291,10 +294,26 @@ def test_the_kustomization_that_the_docs_give_renders(tmp_path: Path) -> None:
         refuse_invalid(resource)
 
 
-def test_rules_are_of_metrics_that_the_gateway_has(everything: Manifests) -> None:
+def test_rules_are_those_of_any_prometheus_and_of_metrics_that_the_gateway_has(everything: Manifests) -> None:
     documented = (ROOT / "docs/metrics.md").read_text()
-    (rules,) = everything.all("PrometheusRule")
-    queries = [rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]]
+    plain = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())
+    queries = [rule["expr"] for rule in everything.one("PrometheusRule", "scaling")["spec"]["groups"][0]["rules"]]
 
+    assert everything.one("PrometheusRule", "smallfirst")["spec"] == plain
     for metric in {name for query in queries for name in re.findall(r"\bsmallfirst_\w+", query)}:
         assert f"`{metric}`" in documented
+
+
+def test_what_components_set_are_settings_that_there_are(everything: Manifests, tmp_path: Path) -> None:
+    environment = everything.environment(DATABASE)
+
+    settings = settings_of(everything, tmp_path, **without_limits(environment))
+
+    assert settings.store.url == DATABASE["postgresql/url"]
+    assert settings.store.folder == Path(STATE)
+    assert STATE in {mount["mountPath"] for mount in everything.pods_of("gateway").container["volumeMounts"]}
+
+
+def without_limits(environment: Mapping[str, str]) -> dict[str, str]:
+    """The section `limits` has a page of tests of its own."""
+    return {name: value for name, value in environment.items() if not name.startswith("SMALLFIRST_LIMITS__")}
