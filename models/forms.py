@@ -169,6 +169,15 @@ def parts_of(messages: Json) -> list[Json]:
     return [part for content in contents if isinstance(content, list) for part in content]
 
 
+def last_turn(fields: Fields) -> str:
+    """The text of a conversation's last turn that is the user's; empty where there is none."""
+    messages = fields.get("messages")
+    for message in reversed(messages if isinstance(messages, list) else []):
+        if isinstance(message, dict) and message.get("role") == "user":
+            return texts_of(message.get("content"))
+    return ""
+
+
 def texts_of(content: Json) -> str:
     """The text of a message's content: itself, or its text parts."""
     if isinstance(content, str):

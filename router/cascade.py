@@ -26,12 +26,12 @@ from router.events import (
     Planned,
 )
 from router.failover import Failover
+from router.foreseeing import Embedder, foreseen
 from router.gate import StreamRules
 from router.money import LengthRatio
 from router.opinions import Opinion, Panel
 from router.policy import GoUp, Keep, Policy
 from router.scorers import AskingName
-from router.skipping import asked_in
 from router.steering import UNSTEERED, Steering
 from router.streaming import gate_for, may_open
 from router.trusted import Trusted
@@ -45,7 +45,8 @@ DRAFT_WITHIN_S = 10.0  # mode exact: what a draft may cost in time to the first 
 class Cascade:
     """Tiers in the order they are asked, how drafts are judged, what moves the threshold, and what was learned of the
     answers' lengths and of failures. `mode` and `policy` are for a request that says nothing of its own; `trusted`
-    makes others of an artefact. `opinions` are the questions about a draft that its scorers may ask.
+    makes others of an artefact, for the kind of request that `task` names. `opinions` are the questions about a draft
+    that its scorers may ask, `embedder` embeds prompts for its skip-router.
 
     A cascade of one tier only passes on.
     """
@@ -60,6 +61,7 @@ class Cascade:
     task: str | None = None
     steering: Steering = UNSTEERED
     opinions: Mapping[AskingName, Opinion] = field(default_factory=dict)
+    embedder: Embedder | None = None
 
     @property
     def final(self) -> Tier:
@@ -73,8 +75,9 @@ class Cascade:
 
     @property
     def called(self) -> tuple[Tier, ...]:
-        """Every tier that a request may call: the cascade's own, and those that are only asked about drafts."""
+        """Every tier that a request may call: the cascade's own, and those that are asked about drafts or prompts."""
         others = [opinion.tier for opinion in self.opinions.values() if opinion.tier is not None]
+        others += [] if self.embedder is None else [self.embedder.tier]
         return tuple({tier.name: tier for tier in (*self.tiers, *others)}.values())
 
     def with_threshold(self, threshold: float) -> "Cascade":
@@ -103,10 +106,15 @@ class Cascade:
         """The same cascade where its certificate does not hold: the final tier answers."""
         return replace(self, policy=replace(self.policy, mode="exact", fallback=why))
 
-    def under(self, mode: Mode, task: str | None) -> "Cascade":
-        """The same cascade in this mode, for this kind of request; without an artefact nothing is certified."""
+    def reads_words(self, mode: Mode) -> bool:
+        """Whether in this mode the words of a request have a say in how it is judged."""
+        return mode != "exact" and self.trusted is not None and self.trusted.reads_words
+
+    def under(self, mode: Mode, task: str | None, *, words: str = "") -> "Cascade":
+        """The same cascade in this mode, for a request of which this task is named, or nothing but its words; without
+        an artefact nothing is certified."""
         if self.trusted is not None:
-            return self._judging_by(self.trusted.policy(mode, task))
+            return self._judging_by(self.trusted.policy(mode, self.trusted.kind(task or self.task, words)))
         if len(self.tiers) == 1 and mode == "certified":
             return self.under("exact", task)
         if mode == "certified":
@@ -137,7 +145,7 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
             if tier.lacks(prompt) is not None:
                 go_up(cascade, tier, following, GoUp("capability"), observe)
                 continue
-            if tier is cascade.tiers[0] and skips(cascade, prompt, observe):
+            if tier is cascade.tiers[0] and await skips(cascade, prompt, observe):
                 go_up(cascade, tier, following, GoUp("skipped"), observe)
                 continue
             drafting = Drafting(tier, asking, policy, cascade.panel, observe)
@@ -160,12 +168,14 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
     observe(Finished(final.name))
 
 
-def skips(cascade: Cascade, prompt: Prompt, observe: Observe) -> bool:
+async def skips(cascade: Cascade, prompt: Prompt, observe: Observe) -> bool:
     """Whether the first tier is not worth asking, as far as the prompt tells."""
     skip = cascade.policy.skip
     if skip is None:
         return False
-    confidence = skip.foresight.confidence(asked_in(prompt.fields))
+    confidence = await foreseen(skip.foresight, cascade.embedder, prompt, observe)
+    if confidence is None:
+        return False
     observe(Foreseen(cascade.tiers[0].name, confidence))
     return confidence < skip.below
 

@@ -9,13 +9,13 @@ from models.errors import FailureReason
 
 Mode = Literal["threshold", "certified", "exact"]
 Lapse = Literal["alarmed", "expired", "stale", "unread"]
-Fallback = Literal[Lapse, "uncertified", "unknown-task"]
+Fallback = Literal[Lapse, "uncertified", "unknown-task", "other-task"]
 ThresholdBy = Literal["config", "request", "certificate", "budget", "load"]
 CheckReason = Literal["empty", "looping", "refused", "cut", "malformed"]
 EvidenceReason = Literal["no-evidence", "degenerate-evidence"]
 EscalationReason = CheckReason | EvidenceReason | FailureReason | Literal["unsure", "verdict", "skipped"]
 AcceptanceReason = Literal["sure", "opened", "verdict", "no-evidence", "degenerate-evidence"]
-About = Literal["answer", "opinion", "verdict"]
+About = Literal["answer", "opinion", "verdict", "foresight"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class Failed:
 class Called:
     """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
     that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; what
-    it was asked for: an answer, or what it says of a draft; and why it failed, if it did."""
+    it was asked for: an answer, what it says of a draft, or a prompt's embedding; and why it failed, if it did."""
 
     tier: str
     usage: Usage

@@ -1,11 +1,16 @@
 """Which of a draft's tokens say how sure the drafter was; or that none do."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from models.answer import Choice, Piece, reasoning_of
+from models.forms import last_turn, prompts
 from models.prompt import Prompt
 from router.events import EvidenceReason
+from router.graders import said_in
 from router.scorers import Evidence, Scorer
+from router.text_features import Asked
 
 
 def evidence_of(choice: Choice, prompt: Prompt) -> Evidence | EvidenceReason:
@@ -23,17 +28,20 @@ def evidence_of(choice: Choice, prompt: Prompt) -> Evidence | EvidenceReason:
         return missing
     if prompt.constrains:
         tokens = tuple(token for token in tokens if token.logprob != 0.0)
-    return Evidence(tokens, said_by(choice))
+    return Evidence(tokens, said_in(choice))
 
 
-def read_of(choice: Choice, prompt: Prompt, *, reads_tokens: bool) -> Evidence | EvidenceReason:
-    """What a scorer reads: one that reads no tokens needs none."""
-    return evidence_of(choice, prompt) if reads_tokens else Evidence((), said_by(choice))
+def read_of(choice: Choice, prompt: Prompt, *, reads_tokens: bool, asked: Asked | None) -> Evidence | EvidenceReason:
+    """What a scorer reads: one that reads no tokens needs none; and what was `asked`, where it reads that."""
+    read = evidence_of(choice, prompt) if reads_tokens else Evidence((), said_in(choice))
+    return read if isinstance(read, str) or asked is None else replace(read, asked=asked)
 
 
-def said_by(choice: Choice) -> str:
-    """The answer's text; of tool calls, their arguments."""
-    return "\n".join(call.arguments for call in choice.tool_calls) or choice.text
+def questions_in(prompt: Prompt) -> Sequence[Asked]:
+    """What answers are read beside: the user's last turn, or each text that is to be completed."""
+    if prompt.form == "completion":
+        return [Asked(one if isinstance(one, str) else "") for one in prompts(prompt.fields)]
+    return [Asked(last_turn(prompt.fields))]
 
 
 def lack(tokens: int, characters: int, *, said: int, usable: bool) -> EvidenceReason | None:

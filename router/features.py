@@ -1,10 +1,11 @@
 """What a fitted scorer reads of a draft, by name. Token features are folds, the same for a draft under way as for a
-whole one; pure."""
+whole one; those of its text are of whole drafts alone. Pure."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 from models.answer import Token
+from router.graders import Grader
 from router.running import (
     Running,
     RunningEnd,
@@ -17,6 +18,7 @@ from router.running import (
     RunningSum,
 )
 from router.scorers import LOW_QUANTILE, Evidence, lead, logprob_of, spread
+from router.text_features import LONGEST, TEXT_FEATURES, Asked, features_beside
 
 WINDOW_TOKENS = 8
 
@@ -59,16 +61,24 @@ TOKEN_FEATURES: Mapping[str, Callable[[], Running]] = {
 }
 
 
-def features_of(evidence: Evidence, names: Sequence[str]) -> Mapping[str, float]:
-    """Their values, by name. Raises KeyError where there is no such feature, or nobody was asked for it."""
-    return {name: feature(name, evidence) for name in names}
+def features_of(evidence: Evidence, names: Sequence[str], reader: Grader | None = None) -> Mapping[str, float]:
+    """Their values, by name; `reader` finds the final answer in a draft, for the features that are of it. Raises
+    KeyError where there is no such feature, or nobody was asked for it."""
+    read = read_in(evidence, reader) if any(name in TEXT_FEATURES for name in names) else {}
+    return {name: read[name] if name in read else feature(name, evidence) for name in names}
 
 
 def feature(name: str, evidence: Evidence) -> float:
-    """One feature's value. Raises KeyError."""
+    """One feature's value, but for those of the text. Raises KeyError."""
     if name not in TOKEN_FEATURES:
         return evidence.opinions[name]
     return folded(TOKEN_FEATURES[name](), evidence.tokens)
+
+
+def read_in(evidence: Evidence, reader: Grader | None) -> Mapping[str, float]:
+    """All features of the text."""
+    found = None if reader is None else reader.answer_of(evidence.text[-LONGEST:])
+    return features_beside(evidence.asked or Asked(""), evidence.text, None if found is None else str(found))
 
 
 def folded(running: Running, tokens: Sequence[Token]) -> float:

@@ -8,7 +8,7 @@ from models.answer import Draft
 from models.prompt import Prompt
 from router.checks import failed_check
 from router.events import AcceptanceReason, CheckReason, EscalationReason, EvidenceReason, Fallback, Mode, ThresholdBy
-from router.evidence import read_of
+from router.evidence import questions_in, read_of
 from router.gate import HOLD, StreamRules
 from router.scorers import Evidence, Scorer
 from router.skipping import Skip
@@ -75,8 +75,11 @@ def evidence_for(draft: Draft, prompt: Prompt, policy: Policy) -> Sequence[Evide
         return Judgement(GoUp(failed))
     found: list[Evidence] = []
     missing: EvidenceReason | None = None
-    for choice in draft.choices:
-        evidence = read_of(choice, prompt, reads_tokens=policy.scorer.reads_tokens)
+    questions = questions_in(prompt) if policy.scorer.reads_text else [None]
+    each = max(1, len(draft.choices) // len(questions))
+    for place, choice in enumerate(draft.choices):
+        asked = questions[min(place // each, len(questions) - 1)]
+        evidence = read_of(choice, prompt, reads_tokens=policy.scorer.reads_tokens, asked=asked)
         if isinstance(evidence, str):
             missing = missing or evidence
         else:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from models.answer import Token
 from router.running import Running, RunningMean, RunningMin, RunningQuantile
+from router.text_features import Asked
 
 ScorerName = Literal["mean-logprob", "low-quantile-logprob", "min-logprob", "margin", "entropy"]
 AskingName = Literal["p-true", "agreement"]
@@ -24,19 +25,21 @@ ALTERNATIVES = 5
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a scorer reads of one choice of a draft: the tokens that tell how sure the drafter was (at least one, where
-    it reads any), the answer's text, and what models said of it where the scorer asks any (`Scorer.opinions`)."""
+    it reads any), the answer's text (calls of tools as JSON after it), the question where the scorer reads texts, and
+    what models said of the answer where the scorer asks any (`Scorer.opinions`)."""
 
     tokens: Sequence[Token]
     text: str = ""
     opinions: Mapping[str, float] = field(default_factory=dict)
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
     """A score of a draft's evidence, its map to [0, 1] and what that is the probability of, and how many alternatives a
     token it reads. `running` scores a draft under way; None where that takes the whole of it. `only_falls` where more
-    tokens never make a draft surer; `opinions` are the questions about the draft whose answers it reads, and without
-    `reads_tokens` those are all that it reads."""
+    tokens never make a draft surer; `opinions` are the questions about the draft whose answers it reads,
+    `reads_text` whether it reads the texts of question and draft, and `reads_tokens` whether it reads any tokens."""
 
     name: ScorerName | AskingName | Literal["fitted"]
     score: Callable[[Evidence], float]
@@ -47,6 +50,7 @@ class Scorer:
     confidence_of: ConfidenceOf = "uncalibrated"
     opinions: tuple[str, ...] = ()
     reads_tokens: bool = True
+    reads_text: bool = False
 
 
 def mean_logprob(tokens: Sequence[Token]) -> float:

@@ -2,24 +2,14 @@
 numpy, so that the way of a request may ask it; off until it has earned its place on an operator's own questions."""
 
 import math
-import re
-import zlib
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Annotated, Literal, Protocol
+from operator import mul
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.forms import Fields, form_of, prompts, texts_of
-
-LONGEST = 10_000
-WORD = re.compile(r"\w+")
-LARGEST = 32_767
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
+from router.words import Finite, Unit, Whole, prompt_shares
 
 
 class PromptGain(BaseModel):
@@ -33,7 +23,7 @@ class PromptGain(BaseModel):
 
     kind: Literal["prompt-gain"] = "prompt-gain"
     intercept: Finite
-    unit: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    unit: Unit
     weights: Annotated[tuple[Whole, ...], Field(min_length=1)]
 
     def gain(self, prompt: str) -> float:
@@ -48,41 +38,33 @@ class PromptGain(BaseModel):
         return (1 - self.gain(prompt)) / 2
 
 
-def prompt_shares(prompt: str, buckets: int) -> Mapping[int, float]:
-    """1 + ln(count) of the words and pairs of words in each bucket, scaled to a vector of length 1; empty where there
-    is no word. Of a longer prompt, the last 10,000 characters count."""
-    words = WORD.findall(prompt[-LONGEST:].lower())
-    grams = [*words, *map(" ".join, pairwise(words))]
-    counts = Counter(zlib.crc32(gram.encode("utf-8", "replace")) % buckets for gram in grams)
-    values = {bucket: 1 + math.log(count) for bucket, count in counts.items()}
-    length = math.sqrt(math.fsum(value * value for value in values.values()))
-    return {bucket: value / length for bucket, value in values.items()}
+class EmbeddingGain(BaseModel):
+    """The same, as a linear map of a prompt's embedding by a certain model, scaled to length 1; `fingerprint` is that
+    of its servers, where they had one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["embedding-gain"] = "embedding-gain"
+    model: str
+    fingerprint: str | None = None
+    intercept: Finite
+    weights: Annotated[tuple[Finite, ...], Field(min_length=1)]
+
+    def confidence(self, vector: Sequence[float]) -> float | None:
+        """As `PromptGain.confidence`; None of an embedding that has not as many numbers as there are weights."""
+        if len(vector) != len(self.weights):
+            return None
+        gain = self.intercept + math.fsum(map(mul, self.weights, vector))
+        return (1 - min(1.0, max(-1.0, gain))) / 2
 
 
-class Foresight(Protocol):
-    """Tells from a prompt how good a draft will be."""
-
-    def confidence(self, prompt: str) -> float:
-        """In [0, 1]; the higher, the better the drafter is expected to do."""
-        ...
+Foresight = PromptGain | EmbeddingGain
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """When a drafter is not asked at all: where the confidence before generation is below this. That only escalates
-    more, so a certificate is kept."""
+    """When a drafter is not asked at all: where the confidence before generation, in [0, 1], is below this; the higher
+    it is, the better the drafter is expected to do. That only escalates more, so a certificate is kept."""
 
     foresight: Foresight
     below: float
-
-
-def asked_in(request: Fields) -> str:
-    """The words of a request that are scored: what the user said, in all turns; of a text completion, its first
-    prompt. Of long ones the end, as far as it is read."""
-    if form_of(request) == "completion":
-        first = next(iter(prompts(request)), None)
-        return first if isinstance(first, str) else ""
-    messages = request.get("messages")
-    turns = [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
-    said = [texts_of(turn.get("content"))[-LONGEST:] for turn in turns if turn.get("role") == "user"]
-    return "\n".join(said)[-LONGEST:]

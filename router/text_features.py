@@ -2,13 +2,16 @@
 was fitted on recorded drafts weighs them, and a draft of any kind has all of them.
 
 They need no log-probabilities, so they are there for a server that sends none, and for recorded texts alone. Counts are
-ln(1 + count), so that long drafts are not all that a weight sees.
+ln(1 + count), so that long drafts are not all that a weight sees. Of longer texts and questions the last 10,000
+characters count, which bounds what a request may cost: a few milliseconds.
 """
 
 import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 LONGEST = 10_000
 CLOSE = 0.01
@@ -31,6 +34,29 @@ SUM = re.compile(
 OPERATOR = re.compile(r"(?<=\d) ?([-+*/x×÷]) ?(?=[\d$])")
 
 PREFIX = "text-"
+TEXT_FEATURES = (
+    "text-length", "text-sentences", "text-repeated-sentences", "text-compressed", "text-digits", "text-capitals",
+    "text-symbols", "text-closed", "text-hedges", "text-equations", "text-sums", "text-wrong-sums",
+    "text-prompt-numbers-used", "text-own-numbers", "text-answer-found", "text-answer-fraction", "text-answer-option",
+    "text-other-options",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that drafts are read beside; what is in it is looked for once, and when it is first wanted."""
+
+    text: str
+
+    @cached_property
+    def numbers(self) -> frozenset[float]:
+        """Every number in it."""
+        return frozenset(numbers_in(self.text[-LONGEST:]))
+
+    @cached_property
+    def options(self) -> Mapping[str, str]:
+        """What stands beside each letter, where it has lettered options."""
+        return dict(OPTION.findall(self.text[-LONGEST:]))
 
 
 def text_features(text: str, *, prompt: str = "", answer: str | None = None) -> Mapping[str, float]:
@@ -39,7 +65,12 @@ def text_features(text: str, *, prompt: str = "", answer: str | None = None) -> 
 
     Of a longer text, the last 10,000 characters count. Finite numbers, at least 0.
     """
-    said, asked, given = text[-LONGEST:], prompt[-LONGEST:], (answer or "").strip()
+    return features_beside(Asked(prompt), text, answer)
+
+
+def features_beside(asked: Asked, text: str, answer: str | None) -> Mapping[str, float]:
+    """The same, of a question that several drafts are read beside."""
+    said, given = text[-LONGEST:], (answer or "").strip()
     features = {**shape(said), **wording(said), **numbers(said, asked), **final_answer(said, asked, given)}
     return {PREFIX + name: value for name, value in features.items()}
 
@@ -65,9 +96,9 @@ def wording(text: str) -> Mapping[str, float]:
     return {"hedges": log_count(HEDGE.finditer(text))}
 
 
-def numbers(text: str, prompt: str) -> Mapping[str, float]:
+def numbers(text: str, question: Asked) -> Mapping[str, float]:
     """What it calculates, whether that holds, and whether the question's numbers are taken up."""
-    asked, used = set(numbers_in(prompt)), set(numbers_in(text))
+    asked, used = question.numbers, set(numbers_in(text))
     sums = list(sums_in(text))
     return {
         "equations": math.log1p(text.count("=")),
@@ -78,10 +109,10 @@ def numbers(text: str, prompt: str) -> Mapping[str, float]:
     }
 
 
-def final_answer(text: str, prompt: str, answer: str) -> Mapping[str, float]:
+def final_answer(text: str, question: Asked, answer: str) -> Mapping[str, float]:
     """What it answers. Where the question has lettered options, a letter stands for its option's text; small models
     favour some places among them, and name others before they choose."""
-    options = dict(OPTION.findall(prompt))
+    options = question.options
     reasoning = before(text, answer).lower()
     others = (text_of(options[letter]) for letter in options if letter != answer)
     return {

@@ -5,18 +5,19 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from router.calibration import Calibration
 from router.certificate import Certificate
+from router.clusters import Centroids
 from router.drift import Histogram
 from router.events import CheckReason
 from router.fitted import Base, base_scorer, calibrated
 from router.gate import Gate
 from router.scorers import Scorer
-from router.skipping import PromptGain
+from router.skipping import Foresight
 from router.verdict import Band
 
 MOST_BYTES = 8 * 2**20
@@ -76,7 +77,8 @@ class Fit(Part):
 class Trust(Part):
     """One cascade's artefact. `tiers` are its tiers in order; checks, missing evidence and `verdict` are as they were
     when it was certified; `opinions` are who answered the questions that it was fitted on; `fit` judges every request,
-    or, where there are `clusters`, those of no known cluster; `skip` scores prompts before there is a draft. `recorded`
+    or, where there are `clusters`, those of no known cluster; `words` tells which cluster a request is of that names no
+    task, and certificates are for requests as it tells them; `skip` scores prompts before there is a draft. `recorded`
     is the SHA-256 of the file that it was made from, `seen` a sketch of that file's questions."""
 
     kind: Literal["smallfirst-trust-1"] = "smallfirst-trust-1"
@@ -88,11 +90,19 @@ class Trust(Part):
     grader: str
     fit: Fit
     clusters: Mapping[ClusterName, Fit] = {}
+    words: Centroids | None = None
     gate: Gate | None = None
     verdict: Band | None = None
     opinions: Mapping[str, OpinionPrint] = {}
-    skip: PromptGain | None = None
+    skip: Foresight | None = None
     seen: Annotated[str, Field(pattern=r"^([0-9a-f]{12})*$")] = ""
+
+    @model_validator(mode="after")
+    def _tells_known_clusters(self) -> Self:
+        unknown = set() if self.words is None else set(self.words.centroids) - set(self.clusters)
+        if unknown:
+            raise ValueError(f"words: there is no fit for the clusters {', '.join(sorted(unknown))}")
+        return self
 
     def misfits(
         self,
@@ -155,6 +165,11 @@ class Trust(Part):
     def asks(self) -> tuple[str, ...]:
         """The questions about a draft that some of its scorers read the answers of."""
         return tuple(dict.fromkeys(name for fit in self.fits.values() for name in fit.judging.opinions))
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether some of its scorers read the texts of questions and drafts."""
+        return any(fit.judging.reads_text for fit in self.fits.values())
 
     def _is_laxer(self, verdict: Band | None) -> bool:
         """Whether a cascade with this verdict may accept what was not certified. A band that no certified threshold is

@@ -18,6 +18,15 @@ class Judging:
     certified: Policy | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What kind of request one is: the cluster whose fit judges it, None for that of all requests; and whether it is
+    one of those that the cluster's certificate is for."""
+
+    cluster: str | None
+    counted: bool
+
+
 class Trusted:
     """The policies that an artefact makes of a cascade's own, which says what the artefact does not: the rules of
     streams, and a threshold where the operator set one (None: the artefact's)."""
@@ -32,17 +41,35 @@ class Trusted:
             task: judging_of(fit, replace(own, cluster=task), threshold) for task, fit in trust.clusters.items()
         }
 
-    def policy(self, mode: Mode, task: str | None) -> Policy:
+    @property
+    def reads_words(self) -> bool:
+        """Whether the words of a request tell its kind."""
+        return self.trust.words is not None
+
+    def kind(self, named: str | None, words: str) -> Kind:
+        """By the task that is named for the request, else by its words, where the artefact can tell from these. Then
+        the certificates are for requests as their words tell them: one that is named otherwise is none of those."""
+        if self.trust.words is None:
+            return self._kind(named, counted=True)
+        told = self.trust.words.cluster(words)
+        return self._kind(told, counted=True) if named is None else self._kind(named, counted=named == told)
+
+    def _kind(self, name: str | None, *, counted: bool) -> Kind:
+        return Kind(name if name in self._by_task else None, counted)
+
+    def policy(self, mode: Mode, kind: Kind) -> Policy:
         """How a request is judged; in mode `exact`, with the reason, where `certified` cannot be kept."""
         if mode == "exact":
             return self._exact
-        judging = self._by_task.get(task or "", self._of_all)
+        judging = self._of_all if kind.cluster is None else self._by_task[kind.cluster]
         if mode == "threshold":
             return judging.threshold
         if judging.certified is None:
             return self._instead("uncertified")
-        if self._by_task and task not in self._by_task:
+        if self._by_task and kind.cluster is None:
             return self._instead("unknown-task")
+        if not kind.counted:
+            return self._instead("other-task")
         return judging.certified
 
     def _instead(self, fallback: Fallback) -> Policy:

@@ -6,6 +6,7 @@ from random import Random
 
 import aiohttp
 
+from models.embedding import PoolEmbedder
 from models.endpoint import Endpoint, Limits
 from models.model import Model
 from models.pool import Pool, PoolRules
@@ -17,6 +18,7 @@ from router.call import Tier
 from router.cascade import Cascade
 from router.drift import Drift
 from router.failover import Failover
+from router.foreseeing import Embedder
 from router.gate import StreamRules
 from router.graders import grader_of, same_answer
 from router.money import LengthRatio, Price
@@ -71,7 +73,7 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
         if tier.cold is not None
     }
     tiers = {name: tier_of(name, tier, waiting.get(name, pools[name])) for name, tier in settings.tiers.items()}
-    cascades = {name: cascade_of(name, cascade, tiers) for name, cascade in settings.cascades.items()}
+    cascades = {name: cascade_of(name, cascade, tiers, pools) for name, cascade in settings.cascades.items()}
     return Served(
         cascades=cascades,
         tiers={
@@ -169,18 +171,19 @@ def tier_of(name: str, tier: TierSettings, model: Model) -> Tier:
     return Tier(name, model, Price(tier.price.input, tier.price.output), modalities, takes_choices)
 
 
-def cascade_of(name: str, settings: CascadeSettings, tiers: Mapping[str, Tier]) -> Cascade:
+def cascade_of(name: str, settings: CascadeSettings, tiers: Mapping[str, Tier], pools: Mapping[str, Pool]) -> Cascade:
     """A cascade over some of the tiers."""
     own, trusted = tuple(tiers[tier] for tier in settings.tiers), trusted_of(settings)
     return Cascade(
         name, own, served_policy(settings, trusted), LengthRatio(), Failover(settings.failover_share), settings.mode,
-        trusted, settings.task, steering_of(settings.budget), opinions_of(settings, tiers),
+        trusted, settings.task, steering=steering_of(settings.budget), opinions=opinions_of(settings, tiers),
+        embedder=embedder_of(settings, tiers, pools),
     )  # fmt: skip
 
 
 def served_policy(cascade: CascadeSettings, trusted: Trusted | None) -> Policy:
     """How a cascade judges a request that says nothing of its own."""
-    return policy_of(cascade) if trusted is None else trusted.policy(cascade.mode, cascade.task)
+    return policy_of(cascade) if trusted is None else trusted.policy(cascade.mode, trusted.kind(cascade.task, ""))
 
 
 def trusted_of(cascade: CascadeSettings) -> Trusted | None:
@@ -205,6 +208,12 @@ def opinions_of(settings: CascadeSettings, tiers: Mapping[str, Tier]) -> Mapping
         name: opinion_of(None if opinion.tier is None else tiers[opinion.tier], opinion.grader)
         for name, opinion in settings.opinions.items()
     }
+
+
+def embedder_of(settings: CascadeSettings, tiers: Mapping[str, Tier], pools: Mapping[str, Pool]) -> Embedder | None:
+    """Who embeds a cascade's prompts."""
+    name = None if settings.skip is None else settings.skip.embeddings
+    return None if name is None else Embedder(tiers[name], PoolEmbedder(pools[name]))
 
 
 def opinion_of(tier: Tier | None, grader: str | None) -> Opinion:

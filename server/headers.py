@@ -1,5 +1,7 @@
 """The headers that tell which tier answered, and why."""
 
+from urllib.parse import quote
+
 from router.outcome import Outcome
 
 PREFIX = "x-smallfirst-"
@@ -13,7 +15,8 @@ def id_headers(request_id: str) -> dict[str, str]:
 def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) -> dict[str, str]:
     """What is known of a request when its answer begins.
 
-    `-overhead-ms` is the gateway's own time until then: all that was not spent waiting for a model.
+    `-cluster` is the kind of request whose own fit judges, in ASCII with the rest as %XX. `-overhead-ms` is the
+    gateway's own time until then: all that was not spent waiting for a model.
     """
     headers = {
         **id_headers(request_id),
@@ -27,6 +30,8 @@ def decision_headers(outcome: Outcome, *, request_id: str, overhead_s: float) ->
     if len(outcome.cascade.tiers) > 1 and outcome.cascade.policy.mode != "exact":
         headers[PREFIX + "threshold"] = f"{outcome.cascade.policy.threshold:.6f}"
         headers[PREFIX + "threshold-by"] = outcome.cascade.policy.threshold_by
+        if outcome.cascade.policy.cluster is not None:
+            headers[PREFIX + "cluster"] = quote(outcome.cascade.policy.cluster, safe="/ ")
     if outcome.confidence is not None:
         headers[PREFIX + "confidence"] = f"{outcome.confidence:.6f}"
         headers[PREFIX + "confidence-of"] = outcome.cascade.policy.scorer.confidence_of

@@ -36,7 +36,7 @@ def model_cards(request: Request) -> list[JsonObject]:
     kinds: dict[str, JsonObject] = {
         **{name: {"kind": "cascade", "tiers": [tier.name for tier in cascade.tiers]}
            for name, cascade in served.cascades.items()},
-        **{name: {"kind": "tier"} for name in served.tiers},
+        **{name: {"kind": "tier", "takes_choices": tier.final.takes_choices} for name, tier in served.tiers.items()},
     }  # fmt: skip
     created = request.app.state.started_s
     return [

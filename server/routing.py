@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from models.forms import FormName
 from models.prompt import Prompt
 from router.cascade import Cascade
 from router.gate import StreamRules
+from router.words import asked_in
 from server.building import Served
 from server.doors.controls import Controls, StreamControls
 from server.doors.door import Asked
@@ -16,7 +16,7 @@ def routed(asked: Asked, served: Served) -> Cascade:
     """The cascade that the request names, under its own controls."""
     cascade = found(asked.model, served)
     refuse_of_one_model(cascade, asked.prompt)
-    return controlled(cascade, asked.controls, served, form=asked.prompt.form)
+    return controlled(cascade, asked.controls, served, asked.prompt)
 
 
 def standing(cascade: Cascade, served: Served) -> Cascade:
@@ -50,10 +50,11 @@ def unknown_model(name: str, served: Served) -> RequestError:
     )
 
 
-def controlled(cascade: Cascade, controls: Controls, served: Served, *, form: FormName) -> Cascade:
+def controlled(cascade: Cascade, controls: Controls, served: Served, prompt: Prompt) -> Cascade:
     """The cascade under a request's own controls; conversations alone were certified."""
-    judging = cascade.under(controls.mode or cascade.mode, controls.task or cascade.task)
-    if judging.policy.mode == "certified" and form != "chat":
+    mode = controls.mode or cascade.mode
+    judging = cascade.under(mode, controls.task, words=asked_in(prompt.fields) if cascade.reads_words(mode) else "")
+    if judging.policy.mode == "certified" and prompt.form != "chat":
         judging = judging.fallen_back("uncertified")
     cascade = standing(judging, served)
     if controls.threshold is not None:

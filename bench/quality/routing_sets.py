@@ -12,7 +12,8 @@ from router.lab.agreement import agree
 from router.lab.folds import held_out
 from router.lab.measures import Bools, Floats, Indices, Outcomes
 from router.lab.outcomes import Output, Recorded, read_outcomes
-from router.lab.skip_fitting import gains_of, rows_of
+from router.lab.skip_fitting import gains_of
+from router.lab.word_rows import rows_of
 from router.text_features import text_features
 
 GSM8K = "gsm8k-llama31-8b-70b"

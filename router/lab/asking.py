@@ -5,15 +5,17 @@ import math
 import random
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from models.answer import Delta, Draft, Finish, Usage, draft_of
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, Overloaded, TimedOut
 from models.prompt import Prompt
 from models.wire import JsonObject, WireReply
+
+T = TypeVar("T")
 
 
 class Answers(Protocol):
@@ -71,11 +73,16 @@ class Whole:
 
 async def ask(model: Answers, request: JsonObject, *, alternatives: int | None, patience: Patience) -> Whole:
     """The answer, with log-probabilities of each token and that many alternatives, if any. Raises a ModelError."""
+    return await patiently(lambda: ask_once(model, Prompt(request, uuid.uuid4().hex, alternatives)), patience)
+
+
+async def patiently(once: Callable[[], Awaitable[T]], patience: Patience) -> T:
+    """What comes of it when it is tried as often as the patience lasts. Raises a ModelError."""
     asked = 0
     while True:
         asked += 1
         try:
-            return await ask_once(model, Prompt(request, uuid.uuid4().hex, alternatives))
+            return await once()
         except ModelError as failed:
             pause_s = patience.pause_s(asked, failed)
             if pause_s is None:

@@ -2,24 +2,24 @@
 with a helper, and by an artefact. Each is one policy of an evaluation."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
 
-from models.prompt import Prompt
 from router.agreement import agreement_of
 from router.events import CheckReason
 from router.graders import grader_of
 from router.lab.agreement import agree
-from router.lab.judged import NEVER, confidences, evidence_in
+from router.lab.judged import NEVER, confidences, evidence_in, prompt_for
 from router.lab.measures import Floats
-from router.lab.outcomes import BadRecord, Output, Recorded
+from router.lab.outcomes import P_TRUE, BadRecord, Output, Recorded, p_true_in
 from router.lab.selection import Roles
 from router.scorers import SCORERS, ConfidenceOf, Evidence, Scorer
-from router.skipping import asked_in
+from router.skipping import PromptGain
 from router.text_features import text_features
 from router.trust import Fit, OpinionPrint, Trust
+from router.words import asked_in
 
 CHECKS: tuple[CheckReason, ...] = get_args(CheckReason)
 
@@ -60,11 +60,6 @@ def agreement(questions: Sequence[Recorded], roles: Roles) -> Floats:
     return np.array([float(agree(draft.answer, helper.answer)) for draft, helper in pairs])
 
 
-def prompt_for(question: Recorded) -> Prompt:
-    """The request that was recorded."""
-    return Prompt({**(question.request or {})}, question.id)
-
-
 def evidence_of_all(
     questions: Sequence[Recorded], roles: Roles, checks: Sequence[CheckReason], *, reads_tokens: bool = True
 ) -> list[Evidence | None]:
@@ -75,49 +70,58 @@ def evidence_of_all(
 
 
 def artefact_candidates(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Iterator[Candidate]:
-    """How the artefact judges each draft; and each prompt, where it can. Raises BadRecord where it reads what the file
-    does not have."""
+    """How the artefact judges each draft; and each prompt, where it needs no embedding for that. Raises BadRecord where
+    it reads what the file does not have."""
     yield judging_candidate(questions, roles, trust)
-    if trust.skip is not None:
+    if isinstance(trust.skip, PromptGain):
         confidence = np.array([trust.skip.confidence(prompt_of(one)) for one in questions])
         yield Candidate("artefact, before generation", confidence, before_generation=True)
 
 
 def prompt_of(question: Recorded) -> str:
     """What the user said, as the gateway reads it before there is a draft."""
-    return question.prompt or "" if question.request is None else asked_in(question.request)
+    return asked_in(prompt_for(question).fields)
 
 
 def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust) -> Candidate:
-    """Each draft judged by the fit for its task; its opinions are the features that a recorded file has. Raises
+    """Each draft judged by the fit for its cluster; its opinions are the features that a recorded file has. Raises
     BadRecord."""
-    by_task = {task: fit.judging for task, fit in trust.clusters.items()}
+    by_cluster = {name: fit.judging for name, fit in trust.clusters.items()}
     fits = [trust.fit, *trust.clusters.values()]
     evidence = evidence_of_all(
         questions, roles, trust.checks, reads_tokens=any(fit.judging.reads_tokens for fit in fits)
     )
-    signals = signals_of(questions, roles) if any(fit.judging.opinions for fit in fits) else [{}] * len(questions)
+    asks = any(fit.judging.opinions for fit in fits)
+    signals = signals_of(questions, roles) if asks else [{}] * len(questions)
     compared = trust.opinions.get("agreement")
-    if compared is not None and roles.helper is not None:
-        signals = [as_served(one, roles, compared, said) for one, said in zip(questions, signals, strict=True)]
+    said = [as_served(one, roles, compared, found) for one, found in zip(questions, signals, strict=True)]
     judged = np.array(
         [
-            judged_by(by_task.get(one.task or "", trust.fit.judging), seen, opinions)
-            for one, seen, opinions in zip(questions, evidence, signals, strict=True)
+            judged_by(by_cluster.get(cluster_of(one, trust) or "", trust.fit.judging), seen, opinions)
+            for one, seen, opinions in zip(questions, evidence, said, strict=True)
         ]
     )
     return Candidate("artefact", judged, trust.fit.confidence_of, thresholds_of(fits),
                      asks_helper=any("agreement" in fit.judging.opinions for fit in fits))  # fmt: skip
 
 
+def cluster_of(question: Recorded, trust: Trust) -> str | None:
+    """Its kind, as a request tells it that names none, where its words can; else the question's task."""
+    return question.task if trust.words is None else trust.words.cluster(prompt_of(question))
+
+
 def as_served(
-    question: Recorded, roles: Roles, compared: OpinionPrint, signals: Mapping[str, float]
-) -> Mapping[str, float]:
-    """The signals with the helper's agreement as the gateway would find it; without, where that can tell nothing."""
+    question: Recorded, roles: Roles, compared: OpinionPrint | None, signals: Mapping[str, float]
+) -> Mapping[str, float | None]:
+    """The signals with P(True) as it was recorded and the helper's agreement as the gateway would find it; None where
+    that can tell nothing."""
     draft, helper = question.outputs[roles.draft], question.outputs[roles.helper or roles.draft]
-    said = agreement_of(draft.text or "", helper.text or "", grader_of(compared.grader or "exact"))
-    others = {name: value for name, value in signals.items() if name != "agreement"}
-    return others if said is None else {**others, "agreement": said}
+    said: dict[str, float | None] = {**signals}
+    if P_TRUE in (draft.opinions or {}):
+        said[P_TRUE] = p_true_in(draft)
+    if compared is not None and roles.helper is not None:
+        said["agreement"] = agreement_of(draft.said, helper.said, grader_of(compared.grader or "exact"))
+    return said
 
 
 def thresholds_of(fits: Sequence[Fit]) -> Mapping[str, float]:
@@ -129,12 +133,13 @@ def thresholds_of(fits: Sequence[Fit]) -> Mapping[str, float]:
     return {name: one for name, several in found.items() for one in several if one is not None and len(several) == 1}
 
 
-def judged_by(scorer: Scorer, evidence: Evidence | None, opinions: Mapping[str, float]) -> float:
-    """The confidence in one draft. Raises BadRecord."""
-    if evidence is None or ("agreement" in scorer.opinions and opinions and "agreement" not in opinions):
+def judged_by(scorer: Scorer, evidence: Evidence | None, opinions: Mapping[str, float | None]) -> float:
+    """The confidence in one draft, with what was said of it, None where that cannot be told. Raises BadRecord."""
+    if evidence is None or any(opinions.get(name, 0.0) is None for name in scorer.opinions):
         return NEVER
+    told = {name: value for name, value in opinions.items() if value is not None}
     try:
-        return scorer.confidence(scorer.score(Evidence(evidence.tokens, evidence.text, opinions)))
+        return scorer.confidence(scorer.score(replace(evidence, opinions=told)))
     except KeyError as missing:
         raise BadRecord(f"the artefact reads {missing.args[0]!r}, which recorded questions do not have") from missing
 

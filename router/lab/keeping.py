@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import orjson
 
-from router.lab.outcomes import BadRecord, Recorded, recorded_of
+from router.lab.outcomes import P_TRUE, BadRecord, Recorded, recorded_of
 from router.lab.questions import BadPrompts, Survey, digest_of
 
 BEGINNING = b'{"id":'
@@ -17,13 +17,15 @@ BEGINNING = b'{"id":'
 class Keeper:
     """Adds to an open file, and knows which questions earlier runs recorded.
 
-    Raises BadRecord where the file holds anything but questions that all of these tiers answered.
+    Raises BadRecord where the file holds anything but questions that all of these tiers answered, with P(True) of the
+    answers of `opined`.
     """
 
-    def __init__(self, file: Path, opened: BinaryIO, tiers: Collection[str]) -> None:
+    def __init__(self, file: Path, opened: BinaryIO, tiers: Collection[str], opined: str | None = None) -> None:
         self._file = file
         self._opened = opened
         self._tiers = tiers
+        self._opined = opined
         self._known: dict[str, bytes | None] = {}
         self._read()
 
@@ -66,6 +68,12 @@ class Keeper:
                 f"{self._file}: the question {recorded.id!r} has no answer of {lacking!r}: to add a tier, record this"
                 " file itself into another one"
             )
+        opined = recorded.outputs.get(self._opined or "")
+        if self._opined is not None and (opined is None or P_TRUE not in (opined.opinions or {})):
+            raise BadRecord(
+                f"{self._file}: the question {recorded.id!r} has no P(True) of {self._opined!r}: to add it, record this"
+                " file itself into another one"
+            )
         self._learn(recorded)
 
     def _learn(self, recorded: Recorded) -> None:
@@ -73,12 +81,12 @@ class Keeper:
 
 
 @contextmanager
-def keeper(file: Path, tiers: Collection[str]) -> Iterator[Keeper]:
+def keeper(file: Path, tiers: Collection[str], opined: str | None = None) -> Iterator[Keeper]:
     """The file, made where it is not there, for one run at a time. Raises BadRecord or OSError."""
     if file.suffix == ".gz":
         raise BadRecord(f"{file}: lines are added to it one by one: gzip it when it is complete")
     with locked(file) as opened:
-        yield Keeper(file, opened, tiers)
+        yield Keeper(file, opened, tiers, opined)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from models.forms import texts_of
+from models.forms import last_turn
 from models.wire import Json, JsonObject
 from router.lab.outcomes import BadRecord, Output, Recorded, read_lines, recorded_of
 
@@ -34,11 +34,7 @@ class Question:
     @property
     def prompt(self) -> str | None:
         """The text of the last turn that is the user's."""
-        messages = self.request.get("messages")
-        for message in reversed(messages if isinstance(messages, list) else []):
-            if isinstance(message, dict) and message.get("role") == "user":
-                return texts_of(message.get("content")) or None
-        return None
+        return last_turn(self.request) or None
 
     def at_temperature(self, temperature: float) -> "Question":
         """The same question at this temperature, unless its request names one."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import orjson
 
@@ -17,6 +18,7 @@ from router.lab.questions import Question
 from router.money import Price
 from router.scorers import ALTERNATIVES
 
+T = TypeVar("T")
 MOST_IN_A_ROW = 20
 UNFINISHED = 2
 SEVERAL = " or "  # between the fingerprints of servers that are not alike
@@ -29,18 +31,35 @@ class CannotRecord(Exception):
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A tier that is asked: its name, its model's name and where to ask it; without a price, who answers tells the
-    cost (`usage.smallfirst.cost`, a gateway). `fingerprints` are what its servers say that they are."""
+    cost (`usage.smallfirst.cost`, a gateway). `fingerprints` are what its servers say that they are, `takes_choices`
+    whether they can be held to one of some answers."""
 
     name: str
     model: str
     answers: Answers
     price: Price | None = None
     fingerprints: Callable[[], Collection[str]] = tuple
+    takes_choices: bool = True
+
+
+class Examining(Protocol):
+    """Adds to answers what a model says of one of them."""
+
+    @property
+    def asked(self) -> Asked:
+        """Who is asked."""
+        ...
+
+    async def added(
+        self, question: Question, outputs: Mapping[str, Output], patience: Patience
+    ) -> Mapping[str, Output]:
+        """The answers with that. Raises a ModelError or CannotRecord."""
+        ...
 
 
 class Recorder:
-    """Asks the tiers, each at most `at_once` questions at a time, and hands what is complete to `keep`; `told` hears of
-    every question that is over.
+    """Asks the tiers, each at most `at_once` questions at a time, and then who is `examining` what they said, and hands
+    what is complete to `keep`; `told` hears of every question that is over.
 
     `refused` and `failed` count the questions that a tier does not take, and those that one could not answer just now;
     `refusal` and `failure` are the first reasons. `unsure` counts the answers, by tier, without log-probabilities.
@@ -54,13 +73,16 @@ class Recorder:
         at_once: int,
         patience: Patience = PATIENT,
         told: Callable[[], None] = lambda: None,
+        examining: Examining | None = None,
     ) -> None:
         self._tiers = tuple(tiers)
+        self._examining = examining
         self._keep = keep
         self._patience = patience
         self._told = told
         self._most_in_a_row = max(MOST_IN_A_ROW, UNFINISHED * at_once)
-        self._turns = {tier.name: asyncio.Semaphore(at_once) for tier in tiers}
+        everyone = [*tiers] if examining is None else [*tiers, examining.asked]
+        self._turns = {tier.name: asyncio.Semaphore(at_once) for tier in everyone}
         self._room = asyncio.Semaphore(at_once * UNFINISHED)
         self._answered = set[str]()
         self._in_a_row = Counter[str]()
@@ -82,7 +104,7 @@ class Recorder:
 
     async def _record(self, question: Question) -> None:
         try:
-            outputs = await self._outputs(question)
+            outputs = await self._examined(question, await self._outputs(question))
         except* ModelError as wrong:
             self._not_recorded(leaves(wrong))
         else:
@@ -105,17 +127,31 @@ class Recorder:
         return {name: task.result() for name, task in asked.items()}
 
     async def _output(self, tier: Asked, request: JsonObject) -> Output:
+        whole = await self._turn(
+            tier, lambda: ask(tier.answers, request, alternatives=ALTERNATIVES, patience=self._patience)
+        )
+        if not whole.draft.choices[0].tokens:
+            self.unsure[tier.name] += 1
+        return output_of(tier, whole)
+
+    async def _examined(self, question: Question, outputs: Mapping[str, Output]) -> Mapping[str, Output]:
+        """The answers with what is said of them. Raises a ModelError."""
+        examining = self._examining
+        if examining is None:
+            return outputs
+        return await self._turn(examining.asked, lambda: examining.added(question, outputs, self._patience))
+
+    async def _turn(self, tier: Asked, asking: Callable[[], Awaitable[T]]) -> T:
+        """What comes of it when it is the tier's turn. Raises a ModelError."""
         async with self._turns[tier.name]:
             try:
-                whole = await ask(tier.answers, request, alternatives=ALTERNATIVES, patience=self._patience)
+                said = await asking()
             except ModelError as failed:
                 self._judge(tier, failed)
                 raise
         self._answered.add(tier.name)
         self._in_a_row[tier.name] = 0
-        if not whole.draft.choices[0].tokens:
-            self.unsure[tier.name] += 1
-        return output_of(tier, whole)
+        return said
 
     def _judge(self, tier: Asked, failed: ModelError) -> None:
         """Raise CannotRecord where it is no use to go on: what is refused here and there is the prompts' fault."""
@@ -142,17 +178,21 @@ def output_of(tier: Asked, whole: Whole) -> Output:
     """An answer as it is recorded."""
     reply = plain(whole.reply)
     usage = whole.usage
-    fingerprints = tier.fingerprints()
     return Output(
         model=tier.model,
         text=said_in(whole.draft.choices[0]),
         reply=reply,
-        fingerprint=SEVERAL.join(sorted(fingerprints)) or None,
+        fingerprint=fingerprint_of(tier),
         seconds=round(whole.seconds, 6),
         prompt_tokens=usage.prompt_tokens if usage else None,
         completion_tokens=usage.completion_tokens if usage else None,
         cost=cost_of(tier, usage, reply),
     )
+
+
+def fingerprint_of(tier: Asked) -> str | None:
+    """What the tier's servers say that they are."""
+    return SEVERAL.join(sorted(tier.fingerprints())) or None
 
 
 def cost_of(tier: Asked, usage: Usage | None, reply: JsonObject) -> float | None:

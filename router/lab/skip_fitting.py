@@ -1,6 +1,5 @@
 """Fits the score before generation: what escalating gained, by ridge regression on a prompt's words. Deterministic."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,8 @@ from threadpoolctl import threadpool_limits
 from router.lab.fitting import CannotFit
 from router.lab.folds import held_out
 from router.lab.measures import Bools, Floats, Indices
-from router.skipping import LARGEST, PromptGain, prompt_shares
+from router.lab.word_rows import in_units, rarity_of, rows_of
+from router.skipping import PromptGain
 
 BUCKETS = 65_536
 PENALTIES = (100.0, 200.0, 400.0, 800.0, 1600.0)
@@ -46,15 +46,6 @@ def cross_fitted_gain(
     return confidence
 
 
-def rows_of(prompts: Sequence[str], buckets: int) -> sparse.csr_array:
-    """(n, buckets): each prompt's shares."""
-    shares = [prompt_shares(prompt, buckets) for prompt in prompts]
-    ends = np.cumsum([0, *map(len, shares)])
-    columns = np.fromiter((bucket for one in shares for bucket in one), dtype=np.int32, count=int(ends[-1]))
-    values = np.fromiter((value for one in shares for value in one.values()), dtype=np.float64, count=int(ends[-1]))
-    return sparse.csr_array((values, columns, ends), shape=(len(prompts), buckets))
-
-
 def fit_rows(rows: sparse.csr_array, gains: Floats, *, seed: int) -> PromptGain:
     """The same, of shares (n, buckets)."""
     if rows.shape[0] != len(gains):
@@ -84,16 +75,8 @@ def regression(rows: sparse.csr_array, gains: Floats, penalty: float) -> PromptG
     rarity = rarity_of(rows)
     model = Ridge(alpha=penalty, solver="sparse_cg", tol=CLOSE_ENOUGH).fit(rows @ sparse.diags_array(rarity), gains)
     weights = np.ravel(model.coef_) * rarity
-    unit = max(float(np.abs(weights).max()) / LARGEST, math.ulp(1.0))
-    return PromptGain(intercept=float(model.intercept_), unit=unit,
-                      weights=tuple(map(int, np.round(weights / unit))))  # fmt: skip
-
-
-def rarity_of(rows: sparse.csr_array) -> Floats:
-    """(buckets,): 1 + ln((1 + n) / (1 + prompts with it)), smoothed inverse document frequency."""
-    prompts = np.bincount(rows.indices, minlength=rows.shape[1])
-    rarity: Floats = np.log((1 + rows.shape[0]) / (1 + prompts)) + 1
-    return rarity
+    unit, whole = in_units(weights)
+    return PromptGain(intercept=float(model.intercept_), unit=unit, weights=tuple(whole.tolist()))
 
 
 def gains_in(fitted: PromptGain, rows: sparse.csr_array) -> Floats:

@@ -1,8 +1,6 @@
 """From recorded questions to an artefact: fits a scorer, calibrates it, chooses a threshold, fits the gate, and
 certifies on questions that none of these has seen."""
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -20,25 +18,24 @@ from router.events import CheckReason
 from router.features import TOKEN_FEATURES, features_of
 from router.fitted import Fixed, Logistic, base_scorer, calibrated
 from router.gate import Gate
+from router.graders import grader_of
 from router.lab.calibrating import CannotCalibrate, fit_calibration
 from router.lab.certifying import CannotCertify, Infeasible, Split, certify, delta_of_cluster, grid_of, tried_at
 from router.lab.certifying import Wanted as Promised
 from router.lab.examples import Example
 from router.lab.fitting import CannotFit, cross_fitted
 from router.lab.fitting import fit as fit_logistic
+from router.lab.foresight import Embedding, Foresighted, foresight_of
 from router.lab.gate_fitting import Seen, fit_gate
 from router.lab.judged import NEVER, confidences
-from router.lab.skip_fitting import fit_gain, gains_of
+from router.lab.kinds import FEWEST, Kinds, by_task, by_words
 from router.lab.splits import claim_split
 from router.lab.tails import least_epsilon
 from router.lab.targets import Floats, Measured, Target, threshold_for
 from router.scorers import Scorer, ScorerName
-from router.skipping import PromptGain
-from router.trust import NAMED, Fit, OpinionPrint, TierPrint, Trust
+from router.trust import Fit, OpinionPrint, TierPrint, Trust
 
 ConfidenceOf = Literal["right", "no-regret"]
-FEWEST = 100
-OF_EACH = 20
 PRINTED = 1e6  # thresholds are told to six digits, and asked for so
 
 
@@ -60,7 +57,9 @@ class Wanted:
     """What an operator wants of the artefact. `scorer`: one of the fixed ones, or None for a fitted one; `features`
     are what that reads. `target` chooses the threshold of mode `threshold`, or `threshold` is it; with neither it is
     the certified one. `certify_share` of the questions are kept for the certificate of `loss`; `audit_grader` tells
-    whether a draft and the final tier's answer agree."""
+    whether a draft and the final tier's answer agree, `answer_by` names the grader that finds the final answer in a
+    draft for the features of its text. `by_task`: each task is fitted for itself, and requests name theirs; `clusters`:
+    their words tell which it is, or which of so many groups that are found in the questions."""
 
     scorer: ScorerName | None
     features: tuple[str, ...]
@@ -75,6 +74,8 @@ class Wanted:
     seed: int
     audit_grader: str = "exact"
     skip: bool = False
+    clusters: int | Literal["task"] | None = None
+    answer_by: str | None = None
 
     @property
     def reads_tokens(self) -> bool:
@@ -98,15 +99,20 @@ class Of:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The artefact; and the questions it was fitted on and certified on, as its confidence has them, for a report."""
+    """The artefact; and the questions it was fitted on and certified on, as its confidence has them, for a report; and
+    the score before generation that was wanted, also where it has not earned a place in the artefact."""
 
     trust: Trust
     fitted_on: Measured
     certified_on: Measured | None
+    foresight: Foresighted | None = None
 
 
-def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> Tuned:
-    """The artefact that these questions allow. Raises CannotTune."""
+def tune(
+    examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path, embedding: Embedding | None = None
+) -> Tuned:
+    """The artefact that these questions allow; its skip-router reads embeddings where there is somebody to ask for
+    these. Raises CannotTune, or what `embedding` does."""
     refuse_few(examples)
     if wanted.promise is not None and of.on_missing_evidence == "accept":
         raise CannotTune(
@@ -114,11 +120,11 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
             " --epsilon"
         )
     fitting, certifying = split(examples, wanted)
-    tasks = tasks_of(fitting, certifying) if wanted.by_task else {}
-    skip = skip_of(fitting) if wanted.skip else None
-    certification = certification_of(fitting, certifying, of, wanted, ledger, 1 + len(tasks))
+    kinds = kinds_of(fitting, certifying, wanted)
+    foresight = foresighted(fitting, embedding, wanted) if wanted.skip else None
+    certification = certification_of(fitting, certifying, of, wanted, ledger, 1 + len(kinds.parts))
     fit = fitted(fitting, certifying, wanted, certification)
-    clusters = {task: fitted(*parts, wanted, certification) for task, parts in tasks.items()}
+    clusters = {name: fitted(*parts, wanted, certification) for name, parts in kinds.parts.items()}
     trust = Trust(
         tuned_on=datetime.now(UTC).date() if certification is None else certification.on,
         tiers=of.tiers,
@@ -128,13 +134,14 @@ def tune(examples: Sequence[Example], of: Of, wanted: Wanted, ledger: Path) -> T
         grader=of.grader,
         fit=fit,
         clusters=clusters,
+        words=kinds.words,
         gate=gate_of(examples, fit, wanted.gate_sizes),
         opinions=of.opinions,
-        skip=skip,
+        skip=None if foresight is None or not foresight.worth.is_earned else foresight.made,
         seen=of.seen,
     )
     scorer = fit.judging
-    return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None)
+    return Tuned(trust, measured(fitting, scorer), measured(certifying, scorer) if certifying else None, foresight)
 
 
 def refuse_few(examples: Sequence[Example]) -> None:
@@ -163,17 +170,14 @@ def split(examples: Sequence[Example], wanted: Wanted) -> tuple[list[Example], l
     return fitting, certifying
 
 
-def tasks_of(
-    fitting: Sequence[Example], certifying: Sequence[Example]
-) -> Mapping[str, tuple[list[Example], list[Example]]]:
-    """The kinds of request that have enough questions, right and wrong drafts among them, to be fitted alone."""
-    usable = [example for example in fitting if example.evidence is not None]
-    kinds = Counter((example.task, example.draft_right) for example in usable)
-    tasks = sorted({
-        task for task, _ in kinds if task is not None and re.fullmatch(NAMED, task)
-        and kinds[task, True] + kinds[task, False] >= FEWEST and min(kinds[task, True], kinds[task, False]) >= OF_EACH
-    })  # fmt: skip
-    return {task: ([e for e in fitting if e.task == task], [e for e in certifying if e.task == task]) for task in tasks}
+def kinds_of(fitting: Sequence[Example], certifying: Sequence[Example], wanted: Wanted) -> Kinds:
+    """The kinds of request that are fitted and certified each for itself. Raises CannotTune."""
+    try:
+        if wanted.clusters is not None:
+            return by_words(fitting, certifying, wanted.clusters, seed=wanted.seed)
+        return by_task(fitting, certifying) if wanted.by_task else Kinds()
+    except CannotFit as wrong:
+        raise CannotTune(f"--clusters: {wrong}") from wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +234,8 @@ def base_of(examples: Sequence[Example], wanted: Wanted) -> tuple[Logistic | Fix
         fixed = Fixed(name=wanted.scorer)
         return fixed, measured(examples, base_scorer(fixed)).confidence
     usable = [example for example in examples if example.evidence is not None]
-    rows = [features_of(one.evidence, wanted.features) for one in usable if one.evidence is not None]
+    reader = None if wanted.answer_by is None else grader_of(wanted.answer_by)
+    rows = [features_of(one.evidence, wanted.features, reader) for one in usable if one.evidence is not None]
     labels = np.array([label_of(example, wanted.confidence_of) for example in usable])
     confidences = np.full(len(examples), NEVER)
     try:
@@ -239,7 +244,7 @@ def base_of(examples: Sequence[Example], wanted: Wanted) -> tuple[Logistic | Fix
     except CannotFit as wrong:
         raise CannotTune(str(wrong)) from wrong
     confidences[[example.evidence is not None for example in examples]] = unseen
-    return logistic, confidences
+    return logistic.model_copy(update={"answer_by": wanted.answer_by if logistic.reads_text else None}), confidences
 
 
 def label_of(example: Example, confidence_of: ConfidenceOf) -> bool:
@@ -316,14 +321,12 @@ def chosen(fit: Fit, seen: Measured, wanted: Wanted) -> Fit:
     return fit.model_copy(update={"threshold": threshold})
 
 
-def skip_of(fitting: Sequence[Example]) -> PromptGain:
-    """The score of prompts before there is a draft."""
-    draft_right = np.array([example.draft_right for example in fitting])
-    final_right = np.array([example.final_right for example in fitting])
+def foresighted(fitting: Sequence[Example], embedding: Embedding | None, wanted: Wanted) -> Foresighted:
+    """The score of prompts before there is a draft. Raises CannotTune."""
     if not any(example.asked for example in fitting):
-        raise CannotTune("--skip: the questions have no requests whose words could be read")
+        raise CannotTune("--skip: the questions have no prompts whose words could be read")
     try:
-        return fit_gain([example.asked for example in fitting], gains_of(draft_right, final_right))
+        return foresight_of(fitting, embedding, seed=wanted.seed)
     except CannotFit as wrong:
         raise CannotTune(f"--skip: {wrong}") from wrong
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from models.launcher.speculation import Drafter, Handover
 from router.certificate import Certificate
 from router.policy import Policy
+from router.trusted import Kind
 from router.watch import alpha_of_cluster
 from server.building import served_policy, trusted_of
 from server.cli.console import WRONG_USE, complain
@@ -20,6 +21,8 @@ from server.settings.schema import Settings
 from server.settings.store import StoreSettings
 from server.settings.tier import TierSettings
 from server.store.home import home_of, state_folder
+
+ALL_OTHERS = "others"
 
 
 def run_check(config: Path, environment: Mapping[str, str]) -> int:
@@ -109,16 +112,16 @@ def by_requests(tokens_by_batch: Mapping[int, int]) -> str:
 def rule(cascade: CascadeSettings) -> str:
     """When which tier answers."""
     *drafters, final = cascade.tiers
-    policy = served_policy(cascade, trusted_of(cascade))
+    kinds = kinds_of(cascade)
+    policy = next((one for one in kinds.values() if one.mode != "exact"), kinds[ALL_OTHERS])
     if policy.mode == "exact":
         why = "mode exact" if policy.fallback is None else f"mode certified cannot be kept: {policy.fallback}"
         return f"{final} answers; {drafters[0]} drafts where {final} verifies drafts ({why})"
     checks = ", ".join(cascade.checks) or "none"
-    judged = f"{policy.scorer.name} confidence >= {policy.threshold:g}"
     return "; ".join(
         (
             *skipping(cascade, drafters[0]),
-            f"{', then '.join(drafters)} if {judged}, else {final}{promise(cascade)}",
+            f"{told(kinds, drafters, final)}{promise(cascade)}",
             *asking(cascade, drafters),
             f"escalates without a score: {checks}",
             f"without evidence: {cascade.on_missing_evidence}",
@@ -128,6 +131,31 @@ def rule(cascade: CascadeSettings) -> str:
             *watching(cascade),
         )
     )
+
+
+def kinds_of(cascade: CascadeSettings) -> Mapping[str, Policy]:
+    """How each kind of request is judged that says nothing of its own, those of no known kind last."""
+    trusted = trusted_of(cascade)
+    others = {ALL_OTHERS: served_policy(cascade, trusted)}
+    if trusted is None or trusted.trust.words is None or cascade.task is not None:
+        return others
+    names = trusted.trust.words.centroids
+    return {name: trusted.policy(cascade.mode, Kind(name, counted=True)) for name in names} | others
+
+
+def told(kinds: Mapping[str, Policy], drafters: Sequence[str], final: str) -> str:
+    """When a draft is the answer; by kind of request, where its words tell one."""
+    rules = {name: judged(policy, drafters, final) for name, policy in kinds.items()}
+    if len(rules) == 1:
+        return rules[ALL_OTHERS]
+    return "by the words of a request, " + ", ".join(f"{name}: {rule}" for name, rule in rules.items())
+
+
+def judged(policy: Policy, drafters: Sequence[str], final: str) -> str:
+    """When a draft is the answer."""
+    if policy.mode == "exact":
+        return final
+    return f"{', then '.join(drafters)} if {policy.scorer.name} confidence >= {policy.threshold:g}, else {final}"
 
 
 def opening(cascade: CascadeSettings, policy: Policy) -> str:
@@ -140,7 +168,8 @@ def opening(cascade: CascadeSettings, policy: Policy) -> str:
 def skipping(cascade: CascadeSettings, drafter: str) -> Iterator[str]:
     """When the first tier is not asked."""
     if cascade.skip is not None:
-        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}"
+        embedded = f", by the embeddings of {cascade.skip.embeddings}" if cascade.skip.embeddings else ""
+        yield f"not {drafter} if confidence before generation < {cascade.skip.below:g}{embedded}"
 
 
 def asking(cascade: CascadeSettings, drafters: Sequence[str]) -> Iterator[str]:

@@ -41,6 +41,7 @@ WHY = {
 FALLEN_BACK: Mapping[str, str] = {
     "uncertified": "nothing is certified",
     "unknown-task": "nothing is certified for such a task",
+    "other-task": "a task is named that its words do not show",
     "expired": "the certificate is too old",
     "stale": "something is not as it was certified",
     "alarmed": "audits show more losses than were certified",
@@ -66,7 +67,9 @@ def heading(decision: Decision) -> Iterator[RenderableType]:
     yield Text(sentence(decision), style="bold")
     when = datetime.fromtimestamp(decision.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     task = [f"task {printable(decision.task)}"] if decision.task else []
-    kind = [*(["streamed"] if decision.streamed else []), f"cascade {decision.cascade}", f"mode {decision.mode}", *task]
+    cluster = [f"cluster {printable(decision.cluster)}"] if decision.cluster else []
+    streamed = ["streamed"] if decision.streamed else []
+    kind = [*streamed, f"cascade {decision.cascade}", f"mode {decision.mode}", *task, *cluster]
     yield Text(", ".join([when, decision.endpoint, duration(decision.seconds)]), style=DIM)
     yield Text(", ".join(kind), style=DIM)
     yield Text(f"response {decision.response_id}", style=DIM)
@@ -90,7 +93,7 @@ def sentence(decision: Decision) -> str:
     if not decision.escalated:
         return f"{decision.tier} answered: {kept(decision)}."
     why = f"{WHY.get(decision.reason, decision.reason)}{by(decision)}"
-    before = [step.tier for step in decision.steps if step.tier != decision.tier]
+    before = [step.tier for step in decision.steps if step.tier in decision.tiers and step.tier != decision.tier]
     if not before:
         return f"{decision.tier} answered: of the tier before it was known that {why}."
     return f"{decision.tier} answered: {before[-1]} was asked first, and {why}."

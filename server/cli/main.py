@@ -200,6 +200,9 @@ def record(
     at_once: Annotated[int, typer.Option(min=1, help="Questions that a tier answers at a time.")] = 8,
     temperature: Annotated[float | None, typer.Option(min=0, help="For requests that name none.")] = None,
     grader: Annotated[str | None, typer.Option(help="Grades questions that name no grader of their own.")] = None,
+    p_true: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Ask this tier too whether the first tier's answers are right.")
+    ] = None,
     api_key: Annotated[str | None, typer.Option(help="The gateway's key.")] = None,
 ) -> None:
     """Put questions to every tier, and keep the answers with log-probabilities, time, tokens and cost."""
@@ -207,7 +210,7 @@ def record(
     from server.cli.recorded_tiers import Choice, Gateway
 
     names = [name.strip() for name in (tiers or "").split(",") if name.strip()]
-    wanted = Wanted(prompts, out, Choice(names, cascade), at_once, temperature, grader)
+    wanted = Wanted(prompts, out, Choice(names, cascade, p_true), at_once, temperature, grader)
     raise typer.Exit(run_record(wanted, config or Gateway(url, api_key), os.environ))
 
 
@@ -255,12 +258,16 @@ def tune(
     ] = None,
     scorer: Annotated[str, typer.Option(help="`fitted`, or one of the fixed scorers.")] = "fitted",
     features: Annotated[
-        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else all there is.")
+        str | None, typer.Option(help="What a fitted scorer reads, with commas between; else `tokens`.")
     ] = None,
     confidence_of: Annotated[
         Literal["right", "no-regret"], typer.Option(help="What the confidence is the probability of.")
     ] = "right",
     by_task: Annotated[bool, typer.Option("--by-task", help="Fit each task that has enough questions alone.")] = False,
+    clusters: Annotated[
+        str | None,
+        typer.Option(help="As --by-task, told from a request's words: `task`, or how many groups are to be found."),
+    ] = None,
     certify_share: Annotated[
         float, typer.Option(min=0.1, max=0.9, help="Share of the questions kept for the certificate.")
     ] = 0.5,
@@ -274,11 +281,18 @@ def tune(
     ] = "regret",
     skip: Annotated[
         bool,
-        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter (`skip: {below: ...}`)."),
+        typer.Option("--skip", help="Fit a score of prompts too, which may skip the drafter, if it earns its place."),
     ] = False,
+    embeddings: Annotated[
+        str | None, typer.Option(metavar="TIER", help="With --skip: score what this tier's /v1/embeddings says.")
+    ] = None,
     audit_grader: Annotated[
         str | None,
         typer.Option(help="What tells whether a draft and the final tier agree; else that of CONFIG's audits."),
+    ] = None,
+    answer_grader: Annotated[
+        str | None,
+        typer.Option(help="What finds the final answer in a draft, for features of its text; see docs/trust.md."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Draws the split.")] = 1,
 ) -> None:
@@ -286,8 +300,19 @@ def tune(
     `lab`)."""
     with extra("lab"):
         from router.lab.tuning import Promise, Wanted
-        from server.cli.tune import Files, features_named, run_tune, scorer_named, sizes_of, target_of
+        from server.cli.tune import (
+            Files,
+            Named,
+            clusters_named,
+            features_named,
+            run_tune,
+            scorer_named,
+            sizes_of,
+            target_of,
+        )
 
+    if embeddings is not None and not skip:
+        raise typer.BadParameter("--embeddings: they are for the score of prompts: give --skip too")
     try:
         wanted = Wanted(
             scorer=scorer_named(scorer),
@@ -298,6 +323,7 @@ def tune(
             promise=None if epsilon is None else Promise(epsilon, delta, max_age_days),
             certify_share=certify_share,
             by_task=by_task,
+            clusters=clusters_named(clusters, by_task=by_task),
             gate_sizes=sizes_of(gate_sizes),
             loss=loss,
             skip=skip,
@@ -306,7 +332,7 @@ def tune(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from wrong
     files = Files(config, recorded, out)
-    raise typer.Exit(run_tune(files, wanted, cascade=cascade, audit_grader=audit_grader, environment=os.environ))
+    raise typer.Exit(run_tune(files, wanted, Named(cascade, audit_grader, answer_grader, embeddings), os.environ))
 
 
 @app.command()

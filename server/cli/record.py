@@ -1,7 +1,8 @@
 """`smallfirst record`: every tier's answers to many questions, in a file."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,14 @@ from rich.console import Console
 from router.graders import UnknownGrader
 from router.lab.grading import CannotGrade, Tally
 from router.lab.keeping import keeper
-from router.lab.outcomes import BadRecord, Recorded
+from router.lab.outcomes import BadRecord, Recorded, p_true_in
 from router.lab.questions import BadPrompts, Question, only, read_questions, survey
-from router.lab.recording import Asked, CannotRecord, Recorder
+from router.lab.recording import CannotRecord, Recorder
 from server.building import new_session
 from server.cli.console import INTERRUPTED, WRONG_USE, complain
 from server.cli.examiners import Special
 from server.cli.progress import progress
-from server.cli.recorded_tiers import Choice, Gateway, behind_gateway, configured
+from server.cli.recorded_tiers import Answering, Choice, Gateway, behind_gateway, configured
 from server.cli.tables import print_biases, print_tally
 from server.logs import set_up_logs
 from server.settings.reading import SettingsError, read_settings_to_tune
@@ -53,6 +54,7 @@ class Result:
     tally: Tally
     special: Special
     known: int
+    untold: int
 
 
 def run_record(wanted: Wanted, source: Path | Gateway, environment: Mapping[str, str]) -> int:
@@ -76,36 +78,39 @@ def run_record(wanted: Wanted, source: Path | Gateway, environment: Mapping[str,
 async def recorded(wanted: Wanted, servers: Settings | Gateway, environment: Mapping[str, str]) -> Result:
     """Ask, grade and keep. Raises one of CANNOT."""
     found = survey(wanted.questions())
-    tally = Tally()
-    async with new_session() as session, asked_by(wanted.choice, servers, session) as tiers:
+    tally, untold = Tally(), Counter[bool]()
+    async with new_session() as session, asked_by(wanted.choice, servers, session) as asked:
+        tiers, opining = asked.tiers, asked.opining
         special = Special(session, environment, tiers[-1].name)
         examiners = special.examiners(wanted.grader)
         for name in found.graders:
             examiners.check(name)
-        with keeper(wanted.out, [tier.name for tier in tiers]) as file:
+        opined = None if opining is None else opining.drafter
+        with keeper(wanted.out, [tier.name for tier in tiers], opined) as file:
 
             async def keep(question: Recorded) -> None:
                 graded = await examiners.grade(question)
                 file.keep(graded)
                 tally.add(graded)
+                untold[opined is not None and p_true_in(graded.outputs[opined]) is None] += 1
 
             missing = file.missing(found)
             with progress(len(missing), "recording") as told:
-                recorder = Recorder(tiers, keep, at_once=wanted.at_once, told=told)
+                recorder = Recorder(tiers, keep, at_once=wanted.at_once, told=told, examining=opining)
                 await recorder.run(only(wanted.questions(), missing))
-    return Result(recorder, tally, special, len(found.digests) - len(missing))
+    return Result(recorder, tally, special, len(found.digests) - len(missing), untold[True])
 
 
 @asynccontextmanager
 async def asked_by(
     choice: Choice, servers: Settings | Gateway, session: aiohttp.ClientSession
-) -> AsyncIterator[Sequence[Asked]]:
+) -> AsyncIterator[Answering]:
     """The tiers. Raises CannotRecord."""
     if isinstance(servers, Gateway):
         yield await behind_gateway(servers, choice, session)
         return
-    async with configured(servers, choice, session) as tiers:
-        yield tiers
+    async with configured(servers, choice, session) as asked:
+        yield asked
 
 
 def report(wanted: Wanted, result: Result) -> int:
@@ -118,6 +123,8 @@ def report(wanted: Wanted, result: Result) -> int:
     console.print(f"{tally.questions} questions recorded in {wanted.out}{known}")
     for tier, count in recorder.unsure.items():
         complain([f"{count} answers of {tier!r} came without log-probabilities: nothing can be fitted on those"])
+    if result.untold:
+        complain([f"of {result.untold} drafts {wanted.choice.p_true!r} did not say whether they are right"])
     if recorder.refused:
         complain([f"{recorder.refused} questions were refused, the first one because: {recorder.refusal}"])
     if recorder.failed:

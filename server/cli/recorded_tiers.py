@@ -11,6 +11,8 @@ from models.endpoint import Endpoint, Limits
 from models.pool import Pool
 from models.replica import Replica
 from models.wire import Json, JsonObject
+from router.call import Tier
+from router.lab.opining import Opining
 from router.lab.recording import Asked, CannotRecord
 from server.building import build, tier_of
 from server.pools import watched
@@ -21,16 +23,18 @@ LIST_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which tiers: those that are named, else those of the cascade, else of the only one, else all."""
+    """Which tiers: those that are named, else those of the cascade, else of the only one, else all; and who is asked
+    for P(True) of the drafts, if anybody is."""
 
     tiers: Sequence[str] = ()
     cascade: str | None = None
+    p_true: str | None = None
 
     def among(self, tiers: Sequence[str], cascades: Mapping[str, Sequence[str]]) -> Sequence[str]:
         """The names, in the cascade's order. Raises CannotRecord where there is none of a name."""
         if self.cascade is not None and self.cascade not in cascades:
             raise CannotRecord(f"there is no cascade {self.cascade!r} (there are: {', '.join(cascades) or 'none'})")
-        for name in self.tiers:
+        for name in [*self.tiers, *self.asked_too]:
             if name not in tiers:
                 raise CannotRecord(f"there is no tier {name!r} (there are: {', '.join(tiers)})")
         if self.tiers:
@@ -38,6 +42,32 @@ class Choice:
         if self.cascade is not None:
             return cascades[self.cascade]
         return next(iter(cascades.values())) if len(cascades) == 1 else tiers
+
+    @property
+    def asked_too(self) -> Sequence[str]:
+        """Who is asked about others' answers."""
+        return [] if self.p_true is None else [self.p_true]
+
+    def drafter(self, cascades: Mapping[str, Sequence[str]], chosen: Sequence[str]) -> str:
+        """Whose answers are drafts: the first tier of the cascade, or of those that are asked."""
+        only = next(iter(cascades.values())) if len(cascades) == 1 else chosen
+        return (cascades[self.cascade] if self.cascade is not None else only)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """The tiers that are asked, and who is asked about their drafts."""
+
+    tiers: Sequence[Asked]
+    opining: Opining | None = None
+
+
+def answering(
+    choice: Choice, cascades: Mapping[str, Sequence[str]], chosen: Sequence[str], asked: Mapping[str, Asked]
+) -> Answering:
+    """The tiers of these names, and who is asked about them."""
+    opining = None if choice.p_true is None else Opining(choice.drafter(cascades, chosen), asked[choice.p_true])
+    return Answering([asked[name] for name in chosen], opining)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,38 +79,35 @@ class Gateway:
 
 
 @asynccontextmanager
-async def configured(
-    settings: Settings, choice: Choice, session: aiohttp.ClientSession
-) -> AsyncIterator[Sequence[Asked]]:
+async def configured(settings: Settings, choice: Choice, session: aiohttp.ClientSession) -> AsyncIterator[Answering]:
     """The servers at the tiers' `urls`, with the configuration's keys and prices. Raises CannotRecord where a tier has
     none, or none that answers."""
     cascades = {name: cascade.tiers for name, cascade in settings.cascades.items()}
     chosen = choice.among([*settings.tiers], cascades)
-    for name in chosen:
+    everyone = list(dict.fromkeys([*chosen, *choice.asked_too]))
+    for name in everyone:
         if not settings.tiers[name].urls:
             raise CannotRecord(
                 f"tier {name!r} has no urls: start its engine with `smallfirst up`, and record through that gateway"
                 " (--url)"
             )
     served = build(settings, session)
-    pools = {name: served.pools[name] for name in chosen}
+    pools = {name: served.pools[name] for name in everyone}
     for name, pool in pools.items():
         if not await pool.is_up():
             raise CannotRecord(f"tier {name!r}: nobody answers at {', '.join(settings.tiers[name].urls)}")
     async with watched(pools):
-        yield [
-            Asked(
-                name,
-                settings.tiers[name].model,
-                pool,
-                tier_of(name, settings.tiers[name], pool).price,
-                told_by(pool),
-            )
-            for name, pool in pools.items()
-        ]
+        asked = {name: asked_at(pool, tier_of(name, settings.tiers[name], pool), settings.tiers[name].model)
+                 for name, pool in pools.items()}  # fmt: skip
+        yield answering(choice, cascades, chosen, asked)
 
 
-async def behind_gateway(gateway: Gateway, choice: Choice, session: aiohttp.ClientSession) -> Sequence[Asked]:
+def asked_at(pool: Pool, tier: Tier, model: str) -> Asked:
+    """A tier that is asked at its own servers."""
+    return Asked(tier.name, model, pool, tier.price, told_by(pool), tier.takes_choices)
+
+
+async def behind_gateway(gateway: Gateway, choice: Choice, session: aiohttp.ClientSession) -> Answering:
     """The tiers of a running gateway, asked by their names; what an answer costs, it says itself. Raises
     CannotRecord."""
     url = gateway.url.rstrip("/").removesuffix("/v1")
@@ -92,15 +119,18 @@ async def behind_gateway(gateway: Gateway, choice: Choice, session: aiohttp.Clie
     tiers = [name for name, kind in kinds.items() if kind.get("kind") == "tier"]
     models = {str(pool.get("tier")): model_of(pool) for pool in pools}
     fingerprints = {str(pool.get("tier")): fingerprints_of(pool) for pool in pools}
-    return [
-        Asked(
+    chosen = choice.among(tiers, cascades)
+    asked = {
+        name: Asked(
             name,
             models.get(name) or name,
             Replica(Endpoint(url, name, gateway.api_key, "openai"), session=session, limits=Limits()),
             fingerprints=partial(fingerprints.__getitem__, name) if name in fingerprints else tuple,
+            takes_choices=kinds[name].get("takes_choices") is True,
         )
-        for name in choice.among(tiers, cascades)
-    ]
+        for name in (*chosen, *choice.asked_too)
+    }
+    return answering(choice, cascades, chosen, asked)
 
 
 async def listed(gateway: Endpoint, path: str, session: aiohttp.ClientSession) -> list[JsonObject]:

@@ -1,33 +1,38 @@
 """`smallfirst tune`: from recorded questions to the artefact that a cascade judges by."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from rich.console import Console
 from rich.table import Table
 
+from router.clusters import MOST_CLUSTERS
 from router.features import TOKEN_FEATURES
 from router.fitted import Logistic
-from router.graders import UnknownGrader, grader_of
-from router.lab.examples import AGREEMENT, Example, Helper, examples_of
-from router.lab.outcomes import BadRecord, Recorded, read_outcomes
-from router.lab.recording import SEVERAL
-from router.lab.seen import mark_of, sketch_of
+from router.graders import GRADERS, REGEX, UnknownGrader, grader_of
+from router.lab.cluster_fitting import FEWEST_GROUPS
+from router.lab.examples import AGREEMENT, Example, examples_of
+from router.lab.foresight import Foresighted
+from router.lab.foresight_fitting import Worth
+from router.lab.outcomes import BadRecord, read_outcomes
 from router.lab.splits import BadLedger
 from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
 from router.scorers import ScorerName
-from router.trust import Fit, OpinionPrint, TierPrint, trust_written
+from router.text_features import TEXT_FEATURES
+from router.trust import Fit, OpinionPrint, Trust, trust_written
 from server.building import policy_of
+from server.cli.answered_by import ASKING, Prints, asked_of, opinion_prints, opinions_in, whose
 from server.cli.console import WRONG_USE, complain
+from server.cli.embedding import CannotEmbed, embedding_by
 from server.settings.cascade import CascadeSettings
 from server.settings.reading import SettingsError, read_settings_to_tune
 from server.settings.schema import Settings
 
+GROUPS: Mapping[str, Sequence[str]] = {"tokens": tuple(TOKEN_FEATURES), "text": TEXT_FEATURES}
 LEDGER = "splits.json"  # beside the questions, whatever artefact they are for
 FIXED: tuple[ScorerName, ...] = get_args(ScorerName)
 
@@ -41,23 +46,37 @@ class Files:
     out: Path
 
 
-def run_tune(
-    files: Files, wanted: Wanted, *, cascade: str | None, audit_grader: str | None, environment: Mapping[str, str]
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The cascade that is tuned, the graders that compare audits and find answers, and the tier that embeds prompts,
+    where the operator named them; else the first three are the configuration's, and there is no embedding."""
+
+    cascade: str | None = None
+    audit_grader: str | None = None
+    answer_grader: str | None = None
+    embeddings: str | None = None
+
+
+def run_tune(files: Files, wanted: Wanted, named: Named, environment: Mapping[str, str]) -> int:
     """Write the artefact; 1 where the questions do not do, 2 where a file or option is wrong."""
     try:
         settings = read_settings_to_tune(files.config, environment)
-        chosen = chosen_cascade(settings, cascade)
-        wanted = replace(wanted, audit_grader=audit_grader or chosen.audits.grader)
-        compared = compared_by(chosen, wanted)
+        chosen = chosen_cascade(settings, named.cascade)
+        wanted = replace(wanted, audit_grader=named.audit_grader or chosen.audits.grader)
+        asked = asked_of(chosen, wanted)
         prints = Prints()
-        recorded = prints.noted(read_outcomes(files.recorded))
+        recorded = prints.noted(read_outcomes(files.recorded), chosen.tiers[0])
         examples = examples_of(
-            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), helper_of(compared),
+            recorded, chosen.tiers, policy_of(chosen), grader_of(wanted.audit_grader), [*map(opinions_in, asked)],
             reads_tokens=wanted.reads_tokens,
         )  # fmt: skip
-        of = what_of(settings, chosen, prints, files.recorded, asked_of(settings, prints, compared))
-        tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER)
+        if reads_text(wanted):
+            wanted = replace(wanted, answer_by=reader_named(named.answer_grader, chosen, prints.grader))
+        of = what_of(settings, chosen, prints, files.recorded, opinion_prints(settings, prints, asked))
+        embedding = None
+        if named.embeddings is not None:
+            embedding = embedding_by(named.embeddings, settings, prints.fingerprint(whose(named.embeddings)))
+        tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER, embedding)
         files.out.write_bytes(trust_written(tuned.trust))
     except SettingsError as wrong:
         complain(wrong.mistakes)
@@ -65,7 +84,7 @@ def run_tune(
     except (BadRecord, BadLedger, UnknownGrader, OSError) as wrong:
         complain([str(wrong)])
         return WRONG_USE
-    except CannotTune as wrong:
+    except (CannotTune, CannotEmbed) as wrong:
         complain([str(wrong)])
         return 1
     report(tuned, examples)
@@ -86,13 +105,32 @@ def features_named(names: str | None) -> tuple[str, ...]:
     """The features; all that log-probabilities give, where none are named. Raises ValueError."""
     if names is None:
         return tuple(TOKEN_FEATURES)
-    wanted = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-    unknown = [name for name in wanted if name not in (*TOKEN_FEATURES, AGREEMENT)]
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = tuple(dict.fromkeys(one for name in given for one in GROUPS.get(name, (name,))))
+    known = (*TOKEN_FEATURES, *TEXT_FEATURES, *ASKING)
+    unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
         raise ValueError(
-            f"--features: there is no {', '.join(unknown) or 'name'} (there are: {', '.join(TOKEN_FEATURES)})"
+            f"--features: there is no {', '.join(unknown) or 'name'} (there are: {', '.join((*GROUPS, *known))})"
         )
     return wanted
+
+
+def reads_text(wanted: Wanted) -> bool:
+    """Whether the scorer is to read drafts' texts."""
+    return wanted.scorer is None and any(name in TEXT_FEATURES for name in wanted.features)
+
+
+def reader_named(named: str | None, cascade: CascadeSettings, graded_by: str) -> str | None:
+    """The grader that finds the final answer in a draft: the one that is named, else the one that compares answers with
+    a helper's, else the one that graded the questions, where it is one that reads answers. Raises UnknownGrader."""
+    compares = cascade.opinions.get(AGREEMENT)
+    name = named or (compares.grader if compares is not None else None)
+    if name is not None:
+        grader_of(name)
+        return name
+    graded = graded_by.removeprefix("agreement:")
+    return graded if graded in GRADERS or graded.startswith(REGEX) else None
 
 
 def target_of(
@@ -104,6 +142,20 @@ def target_of(
     if len(targets) + (threshold is not None) > 1:
         raise ValueError("give one of --quality, --escalated, --cost and --threshold")
     return targets[0] if targets else None
+
+
+def clusters_named(clusters: str | None, *, by_task: bool) -> int | Literal["task"] | None:
+    """Where words tell the kind of a request: the tasks that the questions name, or how many groups are to be found.
+    Raises ValueError."""
+    if clusters is None:
+        return None
+    if by_task:
+        raise ValueError("give one of --by-task (requests name their task) and --clusters (their words tell it)")
+    if clusters == "task":
+        return "task"
+    if not clusters.isdecimal() or not FEWEST_GROUPS <= int(clusters) <= MOST_CLUSTERS:
+        raise ValueError(f"--clusters: `task`, or a number from {FEWEST_GROUPS} to {MOST_CLUSTERS}")
+    return int(clusters)
 
 
 def sizes_of(sizes: str) -> tuple[int, ...]:
@@ -130,73 +182,6 @@ def chosen_cascade(settings: Settings, name: str | None) -> CascadeSettings:
     return found
 
 
-class Prints:
-    """Who answered under each tier's name, and to which questions."""
-
-    def __init__(self) -> None:
-        self._models: defaultdict[str, set[str]] = defaultdict(set)
-        self._fingerprints: defaultdict[str, set[str]] = defaultdict(set)
-        self._graders: set[str] = set()
-        self._marks: set[str] = set()
-
-    def noted(self, recorded: Iterable[Recorded]) -> Iterator[Recorded]:
-        """The questions as they are."""
-        for one in recorded:
-            self._graders.add(one.graded_by or "unnamed")
-            self._marks.add(mark_of(one))
-            for tier, output in one.outputs.items():
-                self._models[tier].add(output.model)
-                if output.fingerprint is not None:
-                    self._fingerprints[tier].add(output.fingerprint)
-            yield one
-
-    @property
-    def grader(self) -> str:
-        """What told which answers are right."""
-        return " and ".join(sorted(self._graders))
-
-    @property
-    def questions(self) -> str:
-        """A sketch of the questions."""
-        return sketch_of(self._marks)
-
-    def of(self, tier: str, model: str) -> TierPrint:
-        """The one model of that name. Raises BadRecord where it is another, or several."""
-        models, fingerprints = self._models[tier] | {model}, self._fingerprints[tier]
-        if len(models) > 1 or len(fingerprints) > 1 or any(SEVERAL in one for one in fingerprints):
-            several = " from several servers that are not alike" if len(models) == 1 else ""
-            raise BadRecord(
-                f"tier {tier!r} was recorded with {' and '.join(sorted(self._models[tier]))}{several}, and the"
-                f" configuration has {model}: record it again, from one"
-            )
-        return TierPrint(model=model, fingerprint=next(iter(fingerprints), None))
-
-
-def compared_by(cascade: CascadeSettings, wanted: Wanted) -> tuple[str, str] | None:
-    """The tier whose answers drafts are compared with, and the grader's name, where the scorer reads that. Raises
-    SettingsError."""
-    if AGREEMENT not in wanted.features or wanted.scorer is not None:
-        return None
-    asked = cascade.opinions.get(AGREEMENT)
-    if asked is None or asked.tier is None or asked.grader is None:
-        raise SettingsError(["--features: agreement needs a helper: name its tier in the cascade's opinions.agreement"])
-    return asked.tier, asked.grader
-
-
-def helper_of(compared: tuple[str, str] | None) -> Helper | None:
-    """As the lab asks it."""
-    return None if compared is None else Helper(compared[0], grader_of(compared[1]))
-
-
-def asked_of(settings: Settings, prints: Prints, compared: tuple[str, str] | None) -> Mapping[str, OpinionPrint]:
-    """Who answered the questions about drafts that are fitted on. Raises BadRecord where that was another model."""
-    if compared is None:
-        return {}
-    tier, grader = compared
-    helper = prints.of(tier, settings.tiers[tier].model)
-    return {AGREEMENT: OpinionPrint(model=helper.model, grader=grader, fingerprint=helper.fingerprint)}
-
-
 def what_of(
     settings: Settings, cascade: CascadeSettings, prints: Prints, file: Path, asked: Mapping[str, OpinionPrint]
 ) -> Of:
@@ -204,7 +189,7 @@ def what_of(
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()
     return Of(
-        tiers=tuple(prints.of(name, settings.tiers[name].model) for name in cascade.tiers),
+        tiers=tuple(prints.of(whose(name), settings.tiers[name].model) for name in cascade.tiers),
         opinions=asked,
         checks=cascade.checks,
         on_missing_evidence=cascade.on_missing_evidence,
@@ -234,10 +219,44 @@ def lines_of(tuned: Tuned, examples: Sequence[Example]) -> Iterator[str]:
     for tier in trust.tiers:
         if tier.fingerprint is None:
             yield f"{tier.model}: its server does not say what it is, so that another one there would not be noticed"
+    if trust.words is not None:
+        yield f"words tell {len(trust.words.centroids)} kinds of request, down to a likeness of {trust.words.floor:.3g}"
     for name, fit in (("all requests", trust.fit), *trust.clusters.items()):
         yield from fit_lines(name, fit)
+    if trust.clusters and tuned.certified_on is not None:
+        yield together(trust, len(tuned.certified_on.confidence))
+    if tuned.foresight is not None:
+        yield foresight_line(tuned.foresight)
+    if trust.reads_text or trust.asks:
+        yield "no gate: the scorer judges whole drafts, so streams are held"
     if trust.gate is not None:
         yield f"gate: for {', '.join(map(str, sorted(trust.gate.curves)))} first tokens"
+
+
+def together(trust: Trust, questions: int) -> str:
+    """What the certificates of all kinds come to; what has none escalates."""
+    certificates = [one for cluster, one in trust.certificates.items() if cluster is not None]
+    accepted, losses = sum(one.accepted for one in certificates), sum(one.losses for one in certificates)
+    return (
+        f"all kinds together: {accepted} drafts accepted under their certificates ({accepted / questions:.1%}), and"
+        f" {losses} losses, of the {questions} questions to certify on"
+    )
+
+
+def foresight_line(foresight: Foresighted) -> str:
+    """What a score before generation is worth."""
+    worth, words = foresight.worth, foresight.of_words
+    kept = "in the artefact" if worth.is_earned else "left out of the artefact: it has not earned its place"
+    beside = f"; one of words gains {points(words)}" if words else ""
+    return (
+        f"skipping: on {foresight.questions} prompts that it had not seen, its order gains {points(worth)} of accuracy"
+        f" over as many prompts skipped at random{beside}: {kept}"
+    )
+
+
+def points(worth: Worth) -> str:
+    """In points, with its 95 % interval."""
+    return f"{100 * worth.gain:+.2f} points ({100 * worth.low:+.2f} to {100 * worth.high:+.2f})"
 
 
 def fit_lines(name: str, fit: Fit) -> Iterator[str]:
@@ -246,6 +265,8 @@ def fit_lines(name: str, fit: Fit) -> Iterator[str]:
     yield f"{name}: scorer {scorer}, calibration {fit.calibration.kind}, confidence of {fit.confidence_of}"
     if isinstance(fit.scorer, Logistic):
         weights = zip(fit.scorer.names, fit.scorer.weights, strict=True)
+        if fit.scorer.reads_text:
+            yield f"  text features: final answers found by {fit.scorer.answer_by or 'nobody (--answer-grader)'}"
         yield "  weights: " + ", ".join(f"{name} {weight:+.3g}" for name, weight in weights if weight)
     certificate = fit.certificate
     if certificate is not None:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from router.graders import grader_of
 from router.scorers import AskingName
+from router.skipping import Foresight, PromptGain
 from router.trust import OpinionPrint
 from router.verdict import Band
 from server.settings.section import Section
@@ -53,9 +54,11 @@ class VerdictSettings(Section):
 
 
 class SkipSettings(Section):
-    """Below which confidence before generation the first tier is not asked."""
+    """Below which confidence before generation the first tier is not asked; and whose embeddings tell it, where the
+    artefact scores these."""
 
     below: Annotated[float, Field(gt=0, le=1)]
+    embeddings: str | None = None
 
 
 def refuse_unasked(scorers: Iterable[str], opinions: Mapping[AskingName, OpinionSettings]) -> None:
@@ -81,6 +84,27 @@ def refuse_odd_opinions(
             raise ValueError(f"{path}: say which `tier` helps, and which `grader` compares the answers")
         if name == "agreement" and opinion.tier in among:
             raise ValueError(f"{path}.tier: {opinion.tier!r} is in the cascade itself: a helper is another model")
+
+
+def refuse_odd_skip(
+    where: str, skip: SkipSettings | None, foresight: Foresight | None, models: Mapping[str, str]
+) -> None:
+    """Raise ValueError where prompts cannot be scored as they are to be; `models` are those of the tiers."""
+    if skip is None or foresight is None:
+        return
+    name, known = skip.embeddings, ", ".join(models)
+    if isinstance(foresight, PromptGain):
+        if name is not None:
+            raise ValueError(f"{where}.embeddings: the artefact scores the prompts' words: leave it out")
+    elif name is None:
+        raise ValueError(f"{where}: the artefact scores embeddings: say which tier embeds, as `embeddings` ({known})")
+    elif name not in models:
+        raise ValueError(f"{where}.embeddings: there is no tier {name!r} (tiers: {known})")
+    elif models[name] != foresight.model:
+        raise ValueError(
+            f"{where}.embeddings: the artefact was made with {foresight.model}, tier {name!r} is {models[name]}: tune"
+            " again, or set that back"
+        )
 
 
 def prints_of(

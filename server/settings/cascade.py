@@ -111,7 +111,10 @@ class CascadeSettings(Section):
     def _can_ask(self) -> Self:
         refuse_unasked(self.asks, self.opinions)
         if self.skip is not None and (self.trust is None or self.trust.skip is None):
-            raise ValueError("skip: prompts are scored by what `smallfirst tune` fitted: `trust` has no such thing")
+            raise ValueError(
+                "skip: prompts are scored by what `smallfirst tune --skip` fitted, if it earned its"
+                " place: `trust` has no such thing"
+            )
         return self
 
     @model_validator(mode="after")
@@ -142,6 +145,10 @@ class CascadeSettings(Section):
             raise ValueError("a budget moves the threshold, and the stream's gate was fitted for one: leave one out")
         if self.asks:
             raise ValueError(f"stream: the scorer asks models about whole drafts ({', '.join(self.asks)}): use 'hold'")
+        if self.trust is not None and self.trust.reads_text:
+            raise ValueError(
+                "stream: the artefact's scorer reads the texts of whole drafts: use 'hold', or tune without those"
+            )
         if gate is None:
             raise ValueError(
                 "stream: a gate is needed to judge a draft by its first tokens: give `trust` an artefact of"

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from server.settings.asking import prints_of, refuse_odd_opinions
+from server.settings.asking import prints_of, refuse_odd_opinions, refuse_odd_skip
 from server.settings.cascade import CascadeSettings
 from server.settings.section import Section
 from server.settings.server import ServerSettings
@@ -46,6 +46,9 @@ class Settings(Section):
             if len(set(cascade.tiers)) < len(cascade.tiers):
                 raise ValueError(f"cascades.{name}.tiers: a tier is listed twice")
             refuse_odd_opinions(f"cascades.{name}.opinions", cascade.opinions, cascade.tiers, self.tiers)
+            foresight = None if cascade.trust is None else cascade.trust.skip
+            models = {tier: settings.model for tier, settings in self.tiers.items()}
+            refuse_odd_skip(f"cascades.{name}.skip", cascade.skip, foresight, models)
             refuse_stream(f"cascades.{name}.stream", cascade, self.tiers)
             refuse_misfit(f"cascades.{name}.trust", cascade, self.tiers)
         return self

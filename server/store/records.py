@@ -71,9 +71,10 @@ class Decision:
     `request_id`, of the header.
 
     `tiers` are those of the cascade, in order, `steps` those that were asked; `tier` answered, or was being asked when
-    the request ended with another `status` than 200. `propensity` is the probability with which this request was to
-    be audited, `artefact` the fingerprint of what judged it. `verdict` is the last one that was asked for, `key` the
-    public id of the caller's key, None where there are no keys.
+    the request ended with another `status` than 200. `task` is the kind of request that was named, `cluster` the one
+    whose own fit judged it, None for the fit of all requests. `propensity` is the probability with which this request
+    was to be audited, `artefact` the fingerprint of what judged it. `verdict` is the last one that was asked for, `key`
+    the public id of the caller's key, None where there are no keys.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Decision:
     threshold: float | None = None
     failure: str | None = None
     task: str | None = None
+    cluster: str | None = None
     propensity: float | None = None
     artefact: str | None = None
     verdict: float | None = None

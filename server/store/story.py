@@ -133,10 +133,10 @@ class Story:
                 self._wrote(tier, pieces)
             case Began(tier=tier, waited_s=waited_s):
                 self._part(tier).first_piece_s = waited_s
-            case Called(tier=tier, waited_s=waited_s):
+            case Called(tier=tier, waited_s=waited_s, about=about):
                 part = self._part(tier)
                 part.waited_s += waited_s
-                part.drafted = True
+                part.drafted = part.drafted or about != "foresight"
             case Scored(tier=tier, score=score, confidence=confidence):
                 part = self._part(tier)
                 part.score, part.confidence = score, confidence
@@ -190,6 +190,7 @@ class Story:
             threshold=cascade.policy.threshold if judged else None,
             failure=outcome.failure.reason if outcome.failure else None,
             task=ending.task,
+            cluster=cascade.policy.cluster if judged else None,
             propensity=ending.propensity,
             artefact=ending.artefact,
             verdict=outcome.verdict,

@@ -41,6 +41,7 @@ DECISIONS = Table(
     Column("confidence_of", WORD),
     Column("failure", WORD),
     Column("task", GIVEN_ID),
+    Column("cluster", Text),
     Column("artefact", GIVEN_ID),
     Column("key", KEY),
     Column("evidence", JSON(none_as_null=True)),

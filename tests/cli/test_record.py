@@ -157,6 +157,8 @@ async def test_what_is_refused_and_what_fails_is_counted(tmp_path: Path) -> None
         (("good.jsonl", "out.jsonl", "--url", "http://127.0.0.1:1"), "no gateway answers at http://127.0.0.1:1"),
         (("good.jsonl", "out.jsonl", "--cascade", "otto"), "there is no cascade 'otto' (there are: auto)"),
         (("good.jsonl", "out.jsonl", "--tiers", "small,otto"), "there is no tier 'otto' (there are: small, large)"),
+        (("good.jsonl", "out.jsonl", "--p-true", "otto"), "there is no tier 'otto' (there are: small, large)"),
+        (("good.jsonl", "out.jsonl", "--config", "pair.yaml", "--p-true", "spare"), "tier 'spare' has no urls"),
         (("good.jsonl", "out.jsonl", "--grader", "vibes"), "there is no grader 'vibes'"),
         (("good.jsonl", "out.jsonl", "--grader", "judge:m"), "judge: say which model, and where"),
         (("/dev/stdin", "out.jsonl"), "prompts are read twice"),
@@ -188,6 +190,21 @@ async def test_what_cannot_be_recorded_is_told_in_one_line_and_leaves_no_file(
     assert err.count("\n") == 1
     assert not (tmp_path / "out.jsonl").exists()
     assert not cascade.small.seen
+
+
+async def test_drafts_that_a_model_did_not_tell_of_are_counted(gateway, tmp_path: Path) -> None:
+    cascade = await gateway(small=Script("17", when_asked=400), large=Script("18"))
+    out = tmp_path / "out.jsonl"
+    command = ("record", prompts(tmp_path, {"prompt": "?"}), str(out), "--url", cascade.url, "--p-true", "small")
+
+    code, _, err = await run(*command)
+    again = await run(*command)
+
+    assert (code, err) == (0, "error: of 1 drafts 'small' did not say whether they are right\n")
+    assert again == (0, f"0 questions recorded in {out} (1 were recorded before)\n", "")
+    (line,) = lines_of(out)
+    assert line["outputs"]["small"]["opinions"]["p-true"]["model"] == "scripted"
+    assert "opinions" not in line["outputs"]["large"]
 
 
 async def test_the_demos_questions_can_be_recorded(gateway, tmp_path: Path) -> None:

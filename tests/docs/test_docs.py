@@ -97,7 +97,7 @@ NOBODY = Pool((), unasked)
 PAIR = Cascade(
     "auto",
     (Tier("small", NOBODY, Price(1, 2)), Tier("large", NOBODY, Price(10, 20))),
-    Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate", fallback="alarmed"),
+    Policy("threshold", SCORERS["mean-logprob"], 0.9, (), "escalate", fallback="alarmed", cluster="poems"),
     LengthRatio(),
     Failover(1.0),
     steering=Steering(escalated=Budget(0.5)),

@@ -124,7 +124,7 @@ async def calls_of_a_request(judged: Trust) -> int:
     """How many functions are called to route one, and to draw whether it is audited."""
     async with watched(judged=judged) as cascade:
         await probed(cascade.url)
-        served, counted = cascade.app.state.served, 0
+        served, counted, prompt = cascade.app.state.served, 0, Prompt({"messages": []}, "id")
 
         def count(_frame: FrameType, event: str, _arg: object) -> None:
             nonlocal counted
@@ -132,8 +132,8 @@ async def calls_of_a_request(judged: Trust) -> int:
 
         for profile in (None, count):  # what is made once is made the first time
             sys.setprofile(profile)
-            one = controlled(served.cascades["auto"], Controls(task="sums"), served, form="chat")
-            cascade.auditor.ticket(Prompt({"messages": []}, "id"), one.policy)
+            one = controlled(served.cascades["auto"], Controls(task="sums"), served, prompt)
+            cascade.auditor.ticket(prompt, one.policy)
             sys.setprofile(None)
         assert one.policy.mode == "certified"
         return counted

@@ -5,7 +5,8 @@ from fakes.scripted import Script
 from fakes.trusting import certificate, trust
 
 from models.forms import Fields
-from router.skipping import LONGEST, PromptGain, asked_in, prompt_shares
+from router.skipping import PromptGain
+from router.words import LONGEST, asked_in, prompt_shares
 from server.settings.schema import Settings
 
 LARGE = Script("the large one's", speculation="handover")

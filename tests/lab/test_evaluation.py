@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.recordings import recorded
+from fakes.recordings import TOKENS, recorded
 from fakes.trusting import certificate, fit, trust
 
+from router.clusters import Centroids
 from router.lab.candidates import Candidate, artefact_candidates, judging_candidate, recorded_candidates
 from router.lab.costs import costs_of
 from router.lab.evaluation import Evaluated, Evaluation, Wanted, evaluate, right_of
@@ -164,6 +165,17 @@ def test_an_artefact_judges_as_it_would_in_production() -> None:
     assert evaluated.differences["apgr"].estimate == pytest.approx(0.0)
 
 
+def test_an_artefact_that_tells_kinds_from_words_judges_so_whatever_a_question_is_named() -> None:
+    words = Centroids(floor=0.0, unit=1.0, rarity=(1,), centroids={"all": (1,)})
+    clusters = {"all": fit("mean-logprob"), "sums": fit()}
+    questions = recorded(20)
+
+    judged = judging_candidate(questions, PAIR, trust(clusters=clusters, words=words))
+
+    plain = {one.name: one for one in recorded_candidates(questions, PAIR)}["mean-logprob"]
+    assert judged.confidence == pytest.approx(plain.confidence)
+
+
 def test_an_artefact_that_asks_what_was_not_recorded_is_refused() -> None:
     asking = {"kind": "logistic", "names": ("verdict-of-an-oracle",), "weights": (1.0,), "intercept": 0.0}
 
@@ -180,7 +192,7 @@ def test_an_artefact_may_read_texts_and_agreement() -> None:
     judged = judging_candidate(questions, HELPED, trust(fit={**fit(), "scorer": reading}))
 
     assert judged.asks_helper
-    assert judged.confidence == pytest.approx(1 / (1 + math.exp(math.log(2) - 0.5)))
+    assert judged.confidence == pytest.approx(1 / (1 + math.exp(math.log1p(len("ab " * TOKENS)) - 0.5)))
 
 
 def test_an_artefact_that_skips_is_compared_before_generation_too() -> None:

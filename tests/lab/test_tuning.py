@@ -11,12 +11,14 @@ from fakes.trusting import CHECKS
 
 from router.fitted import Logistic
 from router.graders import grader_of
-from router.lab.examples import Example, Helper, examples_of
-from router.lab.outcomes import BadRecord, Output, Recorded
+from router.lab.examples import Confirming, Example, Helper, examples_of
+from router.lab.foresight import Embedding
+from router.lab.outcomes import BadRecord, Opinion, Output, Recorded
 from router.lab.targets import Target, effect_of
 from router.lab.tuning import CannotTune, Of, Promise, Tuned, Wanted, measured, split, tune
 from router.policy import Policy
 from router.scorers import SCORERS
+from router.skipping import EmbeddingGain, PromptGain
 from router.trust import OpinionPrint, TierPrint, trust_of, trust_written
 
 POLICY = Policy("exact", SCORERS["mean-logprob"], 1.0, CHECKS, "escalate")
@@ -29,6 +31,8 @@ WANTED = Wanted(
     certify_share=0.5, by_task=False, gate_sizes=(4, 8), loss="regret",
     seed=1,
 )  # fmt: skip
+
+SKIPPING = replace(WANTED, promise=None, threshold=0.5, skip=True)
 
 
 def examples(found: Sequence[Recorded]) -> list[Example]:
@@ -121,7 +125,7 @@ def test_a_helpers_agreement_is_a_feature_and_the_artefact_says_whose_it_was(tmp
         **answered[0].outputs, "helper": Output(model="h", text="")}})  # fmt: skip
     helper = Helper("helper", grader_of("exact"))
 
-    found = examples_of([*answered, silent], ("small", "large"), POLICY, EXACT, helper)
+    found = examples_of([*answered, silent], ("small", "large"), POLICY, EXACT, [helper])
     wanted = replace(WANTED, features=("min-probability", "agreement"), promise=None, target=Target("escalated", 0.3))
     tuned = tune(found, of, wanted, tmp_path / "s.json")
 
@@ -150,9 +154,24 @@ def test_a_helper_costs_what_it_costs_whatever_it_says() -> None:
     (one,) = recorded(1)
     helped = one.model_copy(update={"outputs": {**one.outputs, "helper": Output(model="h", text="", cost=5.0)}})
 
-    (example,) = examples_of([helped], ("small", "large"), POLICY, EXACT, Helper("helper", EXACT))
+    (example,) = examples_of([helped], ("small", "large"), POLICY, EXACT, [Helper("helper", EXACT)])
 
     assert (example.draft_cost, example.evidence) == (6.0, None)
+
+
+def test_p_true_is_an_opinion_that_costs_and_may_tell_nothing() -> None:
+    told, silent = recorded(2)
+    asked = [
+        one.model_copy(update={"outputs": {**one.outputs, "small": one.outputs["small"].model_copy(update={
+            "opinions": {"p-true": Opinion(model="s", value=value, cost=0.5)}})}})
+        for one, value in ((told, 0.7), (silent, None))
+    ]  # fmt: skip
+
+    first, second = examples_of(asked, ("small", "large"), POLICY, EXACT, [Confirming()])
+
+    assert first.evidence is not None
+    assert (first.evidence.opinions, first.draft_cost) == ({"p-true": 0.7}, 1.5)
+    assert (second.evidence, second.draft_cost) == (None, 1.5)
 
 
 def test_a_score_of_prompts_that_cannot_be_fitted_uses_up_no_split(questions: list[Example], tmp_path: Path) -> None:
@@ -166,14 +185,67 @@ def test_a_score_of_prompts_that_cannot_be_fitted_uses_up_no_split(questions: li
     assert not (tmp_path / "splits.json").exists()
 
 
+def tricky(count: int) -> list[Example]:
+    """Questions that say whether the drafter is right."""
+    return [replace(one, asked=f"{'tricky' if place % 3 else 'plain'} {place}", draft_right=place % 3 == 0,
+                    final_right=True) for place, one in enumerate(examples(recorded(count)))]  # fmt: skip
+
+
 def test_a_score_of_prompts_is_fitted_where_it_is_wanted(tmp_path: Path) -> None:
-    found = [replace(one, draft_right="0" not in one.asked, final_right=True) for one in examples(recorded(600))]
+    tuned = tune(tricky(600), OF, SKIPPING, tmp_path / "s.json")
 
-    trust = tune(found, OF, replace(WANTED, promise=None, threshold=0.5, skip=True), tmp_path / "s.json").trust
+    assert isinstance(tuned.trust.skip, PromptGain)
+    assert tuned.trust.skip.gain("tricky") > tuned.trust.skip.gain("plain")
+    assert tuned.foresight is not None
+    assert 0 < tuned.foresight.worth.low < tuned.foresight.worth.gain < tuned.foresight.worth.high
+    assert trust_of(trust_written(tuned.trust)) == tuned.trust
+    assert len(trust_written(tuned.trust)) < 2**20
 
-    assert trust.skip is not None
-    assert trust_of(trust_written(trust)) == trust
-    assert len(trust_written(trust)) < 2**20
+
+def test_a_score_of_prompts_that_does_not_earn_its_place_is_left_out(tmp_path: Path) -> None:
+    tuned = tune(examples(recorded(600)), OF, SKIPPING, tmp_path / "s.json")
+
+    assert tuned.foresight is not None
+    assert tuned.foresight.worth.low <= 0
+    assert tuned.trust.skip is None
+
+
+def test_embeddings_are_scored_where_somebody_embeds(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def embed(prompts: Sequence[str]) -> list[tuple[float, ...] | None]:
+        asked.extend(prompts)
+        return [(1.0, 0.0) if "tricky" in one else (0.0, 1.0) if place % 10 else None
+                for place, one in enumerate(prompts)]  # fmt: skip
+
+    found = tricky(600)
+    tuned = tune(found, OF, replace(SKIPPING, promise=PROMISE), tmp_path / "s.json", Embedding("e", "f", embed))
+
+    skip = tuned.trust.skip
+    assert isinstance(skip, EmbeddingGain)
+    assert (skip.model, skip.fingerprint, len(skip.weights)) == ("e", "f", 2)
+    assert (skip.confidence((1.0, 0.0)) or 1) < 0.3 < (skip.confidence((0.0, 1.0)) or 0)
+    assert asked == [one.asked for one in split(found, replace(SKIPPING, promise=PROMISE))[0]]
+    assert tuned.foresight is not None
+    assert tuned.foresight.questions < len(asked)
+    assert tuned.foresight.of_words is not None
+    assert trust_of(trust_written(tuned.trust)) == tuned.trust
+
+
+def test_embeddings_that_are_not_alike_are_refused(tmp_path: Path) -> None:
+    odd = Embedding("e", None, lambda prompts: [(1.0,) * (1 + place % 2) for place, _ in enumerate(prompts)])
+
+    with pytest.raises(CannotTune, match="have to be alike"):
+        tune(tricky(600), OF, SKIPPING, tmp_path / "s.json", odd)
+
+
+def test_a_bare_prompt_is_asked_as_one_message_of_a_user() -> None:
+    (one,) = recorded(1)
+    bare = one.model_copy(update={"request": None, "prompt": "question 0"})
+    neither = one.model_copy(update={"request": None, "prompt": None})
+
+    assert examples([bare]) == examples([one])
+    assert (examples([bare])[0].asked, examples([neither])[0].asked) == ("question 0", "")
 
 
 def test_infeasible_is_said_and_keeps_mode_threshold(questions: list[Example], tmp_path: Path) -> None:
@@ -298,6 +370,48 @@ def test_a_task_whose_drafts_are_all_right_is_judged_by_the_fit_to_all(tmp_path:
     trust = tune(easy, OF, replace(WANTED, by_task=True), tmp_path / "splits.json").trust
 
     assert set(trust.clusters) == {"sums"}
+
+
+def worded(found: Sequence[Recorded]) -> list[Recorded]:
+    """With the words of its task in each question."""
+    return [one.model_copy(update={"request": {"messages": [{"role": "user", "content": f"{one.task}, {one.id}"}]}})
+            for one in found]  # fmt: skip
+
+
+def test_each_kind_that_words_tell_is_certified_with_the_questions_that_they_tell(tmp_path: Path) -> None:
+    found = examples(worded(recorded(3000, tasks=("sums", "poems"))))
+    odd = replace(WANTED, clusters="task", promise=Promise(0.1, 0.1, 30))
+
+    trust = tune(found, OF, odd, tmp_path / "splits.json").trust
+
+    assert trust.words is not None
+    assert set(trust.clusters) == set(trust.words.centroids) == {"sums", "poems"}
+    _, certifying = split(found, odd)
+    for name, fit in trust.clusters.items():
+        told = [trust.words.cluster(one.asked) == name for one in certifying]
+        assert fit.certificate is not None
+        assert fit.certificate.questions == sum(told)
+        assert fit.certificate.delta == pytest.approx(0.1 / 3)
+    assert trust_of(trust_written(trust)) == trust
+
+
+def test_what_questions_to_certify_on_are_named_changes_nothing(tmp_path: Path) -> None:
+    wanted = replace(WANTED, clusters="task")
+    found = examples(worded(recorded(2000, tasks=("sums", "poems"))))
+    kept = {one.id for one in split(found, wanted)[1]}
+    misnamed = [replace(one, task="sums") if one.id in kept else one for one in found]
+
+    assert tune(found, OF, wanted, tmp_path / "a.json").trust == tune(misnamed, OF, wanted, tmp_path / "b.json").trust
+
+
+def test_groups_that_are_found_are_fitted_and_certified_without_any_task(tmp_path: Path) -> None:
+    found = [replace(one, task=None) for one in examples(worded(recorded(2000, tasks=("sums", "poems"))))]
+
+    trust = tune(found, OF, replace(WANTED, clusters=2), tmp_path / "splits.json").trust
+
+    assert set(trust.clusters) == {"group-1", "group-2"}
+    with pytest.raises(CannotTune, match="no kind of request has 100 questions"):
+        tune(found, OF, replace(WANTED, clusters="task"), tmp_path / "splits.json")
 
 
 @pytest.mark.parametrize(

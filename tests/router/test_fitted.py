@@ -88,6 +88,30 @@ def test_a_scorer_that_asks_somebody_reads_whole_drafts_alone() -> None:
         scorer.score(Evidence([Token("x", -1.0)]))
 
 
+def test_a_scorer_of_text_reads_whole_drafts_alone_and_asks_nobody() -> None:
+    scorer = base_scorer(Logistic(names=("mean-logprob", "text-length"), weights=(1.0, 1.0), intercept=0.0))
+
+    assert scorer.running is None
+    assert (scorer.opinions, scorer.reads_text, scorer.reads_tokens) == ((), True, True)
+    assert scorer.score(Evidence([Token("x", -1.0)], "xy")) == pytest.approx(-1.0 + math.log(3))
+    assert not base_scorer(ALL).reads_text
+    assert not base_scorer(Logistic(names=("text-length",), weights=(1.0,), intercept=0.0)).reads_tokens
+
+
+@pytest.mark.parametrize(("answer_by", "found"), [("choice", 1.0), ("numeric", 0.0), (None, 0.0)])
+def test_features_of_the_final_answer_are_of_what_the_grader_finds(answer_by: str | None, found: float) -> None:
+    scorer = base_scorer(Logistic(names=("text-answer-found",), weights=(1.0,), intercept=0.0, answer_by=answer_by))
+
+    assert scorer.score(Evidence((), "The answer is (B).")) == found
+
+
+def test_what_this_version_does_not_have_is_refused() -> None:
+    with pytest.raises(ValidationError, match="there is no feature text-vibes in this version: tune again"):
+        Logistic(names=("text-vibes", "text-length"), weights=(1.0, 1.0), intercept=0.0)
+    with pytest.raises(ValidationError, match="there is no grader 'vibes'"):
+        Logistic(names=("text-length",), weights=(1.0,), intercept=0.0, answer_by="vibes")
+
+
 def test_alternatives_are_asked_for_only_where_a_feature_reads_them() -> None:
     assert base_scorer(Logistic(names=("mean-logprob",), weights=(1.0,), intercept=0.0)).alternatives == 0
     assert base_scorer(Logistic(names=("end-margin",), weights=(1.0,), intercept=0.0)).alternatives == 5

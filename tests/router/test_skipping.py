@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from router.skipping import LONGEST, PromptGain, prompt_shares
+from router.skipping import PromptGain
+from router.words import LONGEST, prompt_shares
 
 BUCKETS = 64
 

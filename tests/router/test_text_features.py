@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.text_features import LONGEST, result_of, sums_in, text_features
+from router.text_features import LONGEST, TEXT_FEATURES, Asked, features_beside, result_of, sums_in, text_features
 
 OPTIONS = "Which is the largest?\nA. a mouse\nB. an elephant\nC. a whale\nD. "
 
@@ -106,7 +106,7 @@ texts = st.text(st.sampled_from("ab .,?!\n()=+-*/x÷$%0179AB'’\ud800\u0663é")
 def test_any_text_has_every_feature_as_a_finite_number(text: str, prompt: str, answer: str | None) -> None:
     features = text_features(text, prompt=prompt, answer=answer)
 
-    assert features.keys() == text_features("").keys()
+    assert tuple(features) == TEXT_FEATURES
     assert all(math.isfinite(value) and value >= 0 for value in features.values())
     assert all(name.startswith("text-") for name in features)
 
@@ -122,6 +122,19 @@ def test_numbers_too_large_for_a_float_are_left_out() -> None:
 
 def test_the_end_of_a_long_text_is_what_counts() -> None:
     assert text_features("7 = 8. " * LONGEST + "a" * LONGEST) == text_features("a" * LONGEST)
+
+
+def test_the_end_of_a_long_question_is_what_counts() -> None:
+    beginning = "A. 7 8 9\n" * LONGEST
+
+    assert features_beside(Asked(beginning + "a" * LONGEST), "7 A", "A") == text_features("7 A", answer="A")
+
+
+def test_a_question_is_read_once_for_all_drafts() -> None:
+    asked = Asked(OPTIONS)
+
+    assert asked.options is asked.options
+    assert features_beside(asked, "It is (B).", "B") == text_features("It is (B).", prompt=OPTIONS, answer="B")
 
 
 def test_an_empty_draft_has_nothing() -> None:

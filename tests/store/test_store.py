@@ -21,7 +21,7 @@ from server.store.records import Evidence, Feedback, Step, StoreDown, Texts, new
 from server.store.segment import SUFFIX
 from server.store.tables import DECISIONS, METADATA
 
-EARLIER = [column.name for column in DECISIONS.c if column.name not in ("verdict", "key")]
+EARLIER = [column.name for column in DECISIONS.c if column.name not in ("verdict", "key", "cluster")]
 WHOLE = decision(
     steps=(
         Step("small", "unsure", -0.5, 0.6, 10, 3, False, 0.1, 0.2, 0.1, 24, ({"p-true": 0.3}, {"p-true": 1.0}), 0.4),
@@ -272,7 +272,8 @@ async def test_audits_from_before_there_were_clusters_are_of_none(tmp_path: Path
     store.keeper.keep(kept)
     await store.close()
     with closing(sqlite3.connect(tmp_path / "smallfirst.db")) as other:
-        other.execute("ALTER TABLE audits DROP COLUMN cluster")
+        for table in ("audits", "decisions"):
+            other.execute(f"ALTER TABLE {table} DROP COLUMN cluster")
         other.execute("UPDATE alembic_version SET version_num = '0003'")
         other.commit()
 
