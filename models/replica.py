@@ -126,9 +126,9 @@ class Replica:
             return None
 
     async def is_up(self) -> bool:
-        """Whether the server answers, and without failing."""
+        """Whether the server answers, without failing, and may be asked: one that is back is not, until it is known."""
         try:
-            return await self._list(within_s=self._alive_within_s) < SERVER_FAILED
+            return await self._list(within_s=self._alive_within_s) < SERVER_FAILED and self.may_be_asked
         except (aiohttp.ClientError, TimeoutError):
             return False
 

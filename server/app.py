@@ -100,7 +100,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         served = app.state.served = build(settings, session)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
-        app.state.metrics.watch(served.pools)
+        app.state.metrics.watch(served.pools, served.waiting)
         app.state.metrics.expect([*served.cascades.values(), *served.tiers.values()])
         overseen = app.state.overseen = oversee(app, served)
         auditors = [one.auditor for one in overseen.values()]

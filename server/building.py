@@ -8,8 +8,10 @@ import aiohttp
 
 from models.embedding import PoolEmbedder
 from models.endpoint import Endpoint, Limits
+from models.model import Model
 from models.pool import Pool, PoolRules
 from models.replica import Replica
+from models.waiting import Patience, Waiting
 from router.audits import AuditRules, Sampling
 from router.budget import Budget
 from router.call import Tier
@@ -40,12 +42,13 @@ KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
 @dataclass(frozen=True, slots=True)
 class Served:
     """What clients can ask for by name, the pools behind it, and the watches over certificates: by the cascade, and by
-    the cluster that a certificate is for (None: the global fit)."""
+    the cluster that a certificate is for (None: the global fit). `waiting`: tiers that may be without servers."""
 
     cascades: Mapping[str, Cascade]
     tiers: Mapping[str, Cascade]
     pools: Mapping[str, Pool]
     watches: Mapping[str, Mapping[str | None, Watch]]
+    waiting: Mapping[str, Waiting]
 
     def find(self, name: str) -> Cascade | None:
         """The cascade, or the single tier, of that name."""
@@ -64,7 +67,12 @@ def new_session(of_calls: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientS
 def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
     """Everything that the settings name."""
     pools = {name: pool_of(tier, session) for name, tier in settings.tiers.items()}
-    tiers = {name: tier_of(name, tier, pools[name]) for name, tier in settings.tiers.items()}
+    waiting = {
+        name: Waiting(pools[name], Patience(tier.cold.wait_s, tier.cold.requests))
+        for name, tier in settings.tiers.items()
+        if tier.cold is not None
+    }
+    tiers = {name: tier_of(name, tier, waiting.get(name, pools[name])) for name, tier in settings.tiers.items()}
     cascades = {name: cascade_of(name, cascade, tiers, pools) for name, cascade in settings.cascades.items()}
     return Served(
         cascades=cascades,
@@ -74,6 +82,7 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
         },
         pools=pools,
         watches={name: watches_of(cascade, settings.cascades[name], pools) for name, cascade in cascades.items()},
+        waiting=waiting,
     )
 
 
@@ -155,11 +164,11 @@ def limits_of(tier: TierSettings) -> Limits:
     return Limits(**tier.limits.model_dump())
 
 
-def tier_of(name: str, tier: TierSettings, pool: Pool) -> Tier:
+def tier_of(name: str, tier: TierSettings, model: Model) -> Tier:
     """A tier as cascades see it."""
     modalities = None if tier.modalities is None else frozenset(tier.modalities)
     takes_choices = tier.dialect == "vllm" and (tier.engine is None or tier.engine.kind == "vllm")
-    return Tier(name, pool, Price(tier.price.input, tier.price.output), modalities, takes_choices)
+    return Tier(name, model, Price(tier.price.input, tier.price.output), modalities, takes_choices)
 
 
 def cascade_of(name: str, settings: CascadeSettings, tiers: Mapping[str, Tier], pools: Mapping[str, Pool]) -> Cascade:

@@ -1,6 +1,7 @@
 """Prometheus metrics, from the same events as everything else. Each one is described in docs/metrics.md."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -8,12 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from models.answer import Usage
 from models.errors import FailureReason
 from models.pool import Pool
+from models.waiting import Waiting
 from router.audits import AuditResult
 from router.cascade import Cascade
+from router.demand import Forecast
 from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Planned, Scored
 from router.outcome import Outcome
 from server.access.refusal import Reason
 from server.cascades import CascadeCollector, Overseen
+from server.demand import DemandCollector
 from server.pools import PoolCollector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -117,6 +121,7 @@ class Metrics:
         )
         self._audit_cost = Counter("smallfirst_audit_cost", "What audits cost.", ("cascade",), registry=registry)
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
+        self._forecast = Forecast()
 
     def expect(self, cascades: Iterable[Cascade]) -> None:
         """Begin what alerts look at with 0: for Prometheus nothing that becomes 1 has not increased."""
@@ -127,9 +132,10 @@ class Metrics:
             for tier in cascade.tiers[:-1]:
                 self._capped.labels(cascade.name, tier.name)
 
-    def watch(self, pools: Mapping[str, Pool]) -> None:
-        """Report the pools' servers too, whenever the metrics are read."""
+    def watch(self, pools: Mapping[str, Pool], waiting: Mapping[str, Waiting] = MappingProxyType({})) -> None:
+        """Report the pools' servers too, and what will be asked of them, whenever the metrics are read."""
         self.registry.register(PoolCollector(pools))
+        self.registry.register(DemandCollector(self._forecast, pools, waiting))
 
     def oversee(self, cascades: Sequence[Overseen]) -> None:
         """Report where the cascades stand too."""
@@ -166,6 +172,7 @@ class Metrics:
 
     def observe(self, event: Event, cascade: str) -> None:
         """Count what happened."""
+        self._forecast.observe(event, cascade)
         match event:
             case Began(tier=tier, waited_s=waited_s):
                 self._first_piece.labels(tier).observe(waited_s)

@@ -47,6 +47,7 @@ class Readiness:
         return self._up
 
     def can_answer(self, up: dict[str, bool]) -> bool:
-        """Whether every cascade's final tier is up; without cascades, every tier."""
+        """Whether every cascade's final tier is up, or may be without servers until it is asked; without cascades,
+        every tier."""
         finals = [cascade.final.name for cascade in self._served.cascades.values()]
-        return all(up[name] for name in finals or up)
+        return all(up[name] or name in self._served.waiting for name in finals or up)

@@ -47,6 +47,13 @@ class LimitSettings(Section):
     total_s: Seconds = 600.0
 
 
+class ColdSettings(Section):
+    """What becomes of requests that come while the tier has no server at all: so many wait, each for so long."""
+
+    wait_s: Seconds = 300.0
+    requests: Annotated[int, Field(ge=1, le=100_000)] = 100
+
+
 class EngineSettings(Section):
     """A server that `smallfirst up` starts for the tier; `args` are its command-line flags."""
 
@@ -76,6 +83,7 @@ class TierSettings(Section):
     dialect: Dialect = "vllm"
     modalities: Annotated[tuple[Modality, ...], BeforeValidator(frozen)] | None = None
     limits: LimitSettings = LimitSettings()
+    cold: ColdSettings | None = None
     on_broken_stream: OnBrokenStream = "resume"
     saturation_tokens: Annotated[int, Field(ge=1)] = 256
     priorities: bool = False

@@ -218,6 +218,21 @@ async def test_a_lost_server_is_not_asked_until_it_answers_again(session) -> Non
         assert len(staying.seen) == 8
 
 
+async def test_a_server_that_is_back_is_up_once_it_may_be_asked(session) -> None:
+    async with ScriptedServer(Script()) as server:
+        pool = pool_of(session, server)
+        (replica,) = pool.replicas
+        assert await pool.is_up()
+
+        for _ in range(3):
+            replica.breaker.found_lost()
+        assert not await pool.is_up(), "it answers, but requests are not sent to it"
+
+        await replica.probe()
+        assert await pool.is_up()
+        assert (await ask(pool)).usage is not None
+
+
 async def test_where_all_servers_are_lost_that_is_said_at_once(session) -> None:
     async with ScriptedServer(Script()) as server:
         pool = pool_of(session, server)
