@@ -13,7 +13,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY server ./server
 COPY router ./router
 COPY models ./models
-RUN ["python", "-m", "pip", "--python", "/opt/smallfirst/bin/python", "install", ".[tracing]"]
+RUN ["python", "-m", "pip", "--python", "/opt/smallfirst/bin/python", "install", ".[oidc,tracing]"]
 
 FROM build AS build-engine
 ARG PYTORCH_INDEX=https://download.pytorch.org/whl/cpu

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.datastructures import State
 
 from server.admin.keys import change_key, create_key, get_key, list_keys, renew_key, revoke_key
+from server.admin.usage import get_usage
 from server.listing import exposition, health, list_cascades, list_pools, metrics, ready
 from server.refusing import refusing
 from server.settings.schema import Settings
@@ -26,6 +27,7 @@ def create_admin_app(state: State) -> FastAPI:
 
 def add_admin_routes(app: FastAPI) -> None:
     """What only operators ask."""
+    app.add_api_route("/admin/usage", get_usage, methods=["GET"])
     app.add_api_route("/admin/keys", list_keys, methods=["GET"])
     app.add_api_route("/admin/keys", create_key, methods=["POST"])
     app.add_api_route("/admin/keys/{identity}", get_key, methods=["GET"])

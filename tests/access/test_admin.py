@@ -128,6 +128,34 @@ async def test_a_renewed_key_is_the_same_one(stage: Stage) -> None:
     assert made["id"] == with_grace["id"] == at_once["id"]
 
 
+async def test_usage_is_told_by_whose_key_it_was(stage: Stage) -> None:
+    _, made = await stage.asks("POST", "/admin/keys", {"name": "app"})
+    assert await stage.may_ask(made["key"]) == 200
+
+    async with asyncio.timeout(10):
+        while not (usage := (await stage.asks("GET", "/admin/usage?by=key,tier&since=1d"))[1])["rows"]:  # noqa: ASYNC110 - it says no more
+            await asyncio.sleep(0.05)
+
+    assert [(row["key"], row["tier"], row["requests"]) for row in usage["rows"]] == [(made["id"], "small", 1)]
+    assert usage["total"]["requests"] == 1
+
+
+@pytest.mark.parametrize(("query", "said"), [("by=colour", "there is no 'colour'"), ("until=soon", "'soon' is no day"),
+                                             ("sice=7d", "sice: is not known")])  # fmt: skip
+async def test_usage_that_cannot_be_told_is_refused(stage: Stage, query: str, said: str) -> None:
+    status, reply = await stage.asks("GET", f"/admin/usage?{query}")
+
+    assert status == 400
+    assert said in reply["error"]["message"]
+
+
+async def test_usage_is_for_operators(stage: Stage) -> None:
+    _, made = await stage.asks("POST", "/admin/keys", {"name": "app"})
+
+    assert (await stage.asks("GET", "/admin/usage", key=made["key"]))[0] == 403
+    assert (await stage.asks("GET", "/admin/usage", main=True))[0] == 404
+
+
 async def test_operators_have_an_admin_key_and_a_listener_of_their_own(stage: Stage) -> None:
     _, made = await stage.asks("POST", "/admin/keys", {"name": "app"})
 

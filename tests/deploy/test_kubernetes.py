@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -25,9 +24,9 @@ SCHEMAS = Path(__file__).parent / "schemas"
 ROOT = Path(__file__).parents[2]
 SMALLFIRST = Path(sys.executable).with_name("smallfirst")
 STATE = "/var/lib/smallfirst"
-URL = "sqlite:////var/lib/smallfirst/shared.db"
+URL = "postgresql://smallfirst:0123456789abcdef@postgresql:5432/smallfirst"
 DATABASE = {"postgresql/url": URL, "postgresql/password": "0123456789abcdef"}
-ALL = ("redis", "postgresql", "prometheus-operator", "keda", "scale-to-zero")
+ALL = ("redis", "postgresql", "prometheus-operator", "keda", "scale-to-zero", "keys")
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,8 @@ def test_the_gateway_asks_the_models_that_the_servers_have(manifests: Manifests,
         served = [arg.partition("=")[2] for arg in args if arg.startswith("--served-model-name=")]
         assert tier.model == (served or args)[0]
         assert "--port=8000" in args
-    assert settings.server.port == manifests.pods_of("gateway").container["ports"][0]["containerPort"]
+    ports = {port["name"]: port["containerPort"] for port in manifests.pods_of("gateway").container["ports"]}
+    assert settings.server.port == ports["http"]
 
 
 def test_the_longest_answer_ends_before_its_pod_does(manifests: Manifests, tmp_path: Path) -> None:
@@ -307,13 +307,19 @@ def test_rules_are_those_of_any_prometheus_and_of_metrics_that_the_gateway_has(e
 def test_what_components_set_are_settings_that_there_are(everything: Manifests, tmp_path: Path) -> None:
     environment = everything.environment(DATABASE)
 
-    settings = settings_of(everything, tmp_path, **without_limits(environment))
+    settings = settings_of(everything, tmp_path, **environment)
 
     assert settings.store.url == DATABASE["postgresql/url"]
+    assert settings.limits.url.get_secret_value().startswith("redis://")
+    assert (settings.server.auth, settings.server.admin_port) == ("keys", 8081)
     assert settings.store.folder == Path(STATE)
     assert STATE in {mount["mountPath"] for mount in everything.pods_of("gateway").container["volumeMounts"]}
 
 
-def without_limits(environment: Mapping[str, str]) -> dict[str, str]:
-    """The section `limits` has a page of tests of its own."""
-    return {name: value for name, value in environment.items() if not name.startswith("SMALLFIRST_LIMITS__")}
+def test_prometheus_asks_the_port_of_operators_where_there_are_keys(everything: Manifests, tmp_path: Path) -> None:
+    (endpoint,) = everything.one("ServiceMonitor", "gateway")["spec"]["endpoints"]
+    ports = {port["name"]: port["targetPort"] for port in everything.one("Service", "gateway")["spec"]["ports"]}
+    without = with_components(tmp_path / "without", "base", "postgresql", "keys")
+
+    assert ports[endpoint["port"]] == "admin"
+    assert without.all("ServiceMonitor") == []
