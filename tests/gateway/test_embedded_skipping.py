@@ -161,7 +161,10 @@ def test_explaining_a_skipped_prompt_names_no_tier_that_only_embedded_it() -> No
 
     said = sentence(decision(tier="large", escalated=True, reason="skipped", steps=steps))
 
-    assert said == "large answered: of the tier before it was known that a draft would not be worth its price."
+    assert (
+        said
+        == "large answered: of the tier before it was known that it would hardly have answered such a prompt as well."
+    )
 
 
 async def metrics(cascade) -> str:

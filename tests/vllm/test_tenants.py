@@ -34,4 +34,5 @@ async def test_callers_share_no_prefix_cache(large: VllmServer, tmp_path: Path) 
             await client.with_options(api_key=key).chat.completions.create(**question(LONG, "large", {"max_tokens": 1}))
             hits.append(await large.metric(HITS) - before)
 
-    assert [hit > 0 for hit in hits] == [False, True, False, True]
+    cached = 150  # of the prompt's tokens, in blocks; what probes of the server hit is less
+    assert [hit >= cached for hit in hits] == [False, True, False, True]
