@@ -26,8 +26,17 @@ if ! command -v apt-get >/dev/null || ! $as_root true; then
     echo "the tests need programs that are not installed, and only root may install:$packages" >&2
     exit 1
 fi
-# No service is to start: the tests start their own, on free ports.
+# No service is to start, and no cluster is to be made: the tests start their own, on free ports.
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+install() {
+    $as_root apt-get install -qq --yes --no-install-recommends "$@" >/dev/null
+}
 $as_root apt-get update -qq
+case "$packages" in
+*postgresql*)
+    install postgresql-common openssl
+    $as_root sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    ;;
+esac
 # shellcheck disable=SC2086 # several packages
-$as_root apt-get install -qq --yes --no-install-recommends $packages >/dev/null
+install $packages
