@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from models.pool import Pool
 from models.replica import Replica
 from models.wire import Json, JsonObject
+from server.background import in_background
 
 WATCH_AGAIN_S = 1.0
 
@@ -21,13 +22,8 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def watched(pools: Mapping[str, Pool]) -> AsyncIterator[None]:
     """The pools know their servers for as long as the block runs."""
-    watching = [asyncio.create_task(keep_watching(pool)) for pool in pools.values()]
-    try:
+    async with in_background(*map(keep_watching, pools.values())):
         yield
-    finally:
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
 
 
 async def keep_watching(pool: Pool) -> None:

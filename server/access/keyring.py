@@ -13,6 +13,7 @@ import structlog
 
 from server.access.caller import Caller
 from server.access.key import Key
+from server.background import in_background
 from server.store.database import Refused
 from server.store.keys import KeyTable
 from server.store.records import StoreDown
@@ -105,12 +106,10 @@ async def kept_up(keyring: Keyring) -> AsyncIterator[Keyring]:
         await keyring.refresh()
     except (StoreDown, Refused) as down:
         log.error("keys cannot be read: nobody may ask until they are", cause=str(down))
-    running = asyncio.create_task(keyring.run())
     try:
-        yield keyring
+        async with in_background(keyring.run()):
+            yield keyring
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
         try:
             async with asyncio.timeout(POLL_S):
                 await keyring.tell_used()

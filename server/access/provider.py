@@ -12,6 +12,7 @@ import structlog
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from server.background import in_background
 from server.settings.access import https_url
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -110,12 +111,8 @@ class Provider:
     @asynccontextmanager
     async def kept_up(self) -> AsyncIterator[None]:
         """Its keys are fetched now and then, for as long as the block."""
-        running = asyncio.create_task(self._run())
-        try:
+        async with in_background(self._run()):
             yield
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:

@@ -1,9 +1,9 @@
 """From settings to the running limits and queues."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from server.background import in_background
 from server.limits.admission import Admission, lines_of
 from server.limits.holding import Limiter
 from server.limits.memory import MemoryLimiter
@@ -36,10 +36,8 @@ async def limiting(limits: LimitsSettings, counting: LimitMetrics) -> AsyncItera
 
     async with Link(limits.url.get_secret_value(), timeout_s=limits.timeout_s, counting=counting) as link:
         limiter = SharedLimiter(link, counting, alone_s=limits.alone_s)
-        telling = asyncio.create_task(limiter.run())
         try:
-            yield limiter
+            async with in_background(limiter.run()):
+                yield limiter
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
             await limiter.end()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from server.background import in_background
 from server.store import asking
 from server.store.database import READ_S, Database, Refused
 from server.store.finding import Found, find
@@ -188,12 +189,10 @@ class Keeper:
 @asynccontextmanager
 async def running(keeper: Keeper) -> AsyncIterator[Keeper]:
     """Its writer runs as long as the block."""
-    writer = asyncio.create_task(keeper.run())
     try:
-        yield keeper
+        async with in_background(keeper.run()):
+            yield keeper
     finally:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
         await keeper.close()
 
 
