@@ -8,7 +8,7 @@ import orjson
 
 from models.answer import Usage
 from models.errors import BadReply
-from models.parsing import NOT_A_REPLY, usage_of
+from models.parsing import NOT_A_REPLY, usage_in_all
 from models.pool import Pool
 from models.wire import JsonObject, WireUsage
 
@@ -62,7 +62,7 @@ def embedded_in(received: bytes) -> Embedded:
         length = math.sqrt(math.fsum(value * value for value in vector))
         unit = tuple(value / length for value in vector)
         reported = reply.get("usage") or {}
-        counted = usage_of({"prompt_tokens": reported.get("total_tokens", 0), **reported} if reported else None)
+        counted = usage_in_all(reported)
     except NOT_A_REPLY as wrong:
         raise BadReply(f"the server's reply is no embedding ({type(wrong).__name__})") from wrong
     if not math.isfinite(length) or not unit:

@@ -165,6 +165,11 @@ def usage_of(reported: WireUsage | None) -> Usage | None:
     return usage if min(usage.prompt_tokens, usage.completion_tokens) >= 0 else None
 
 
+def usage_in_all(reported: WireUsage) -> Usage | None:
+    """The same of a reply that is no answer: some servers count its tokens only in all."""
+    return usage_of({"prompt_tokens": reported.get("total_tokens", 0), **reported} if reported else None)
+
+
 def speculation_of(reply: WireReply) -> Speculation | None:
     """What a server says of the draft that it verified; None where it verified none."""
     try:

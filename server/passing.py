@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.answer import Usage
 from models.errors import BadReply, ModelError
-from models.parsing import NOT_A_REPLY, loaded, usage_of
+from models.parsing import NOT_A_REPLY, loaded, usage_in_all
 from models.pool import Pool
 from models.prompt import NOT_FOR_CLIENTS
 from models.wire import JsonObject, WireReply
@@ -172,7 +172,6 @@ def read_reply(received: bytes) -> WireReply:
 def counted(reply: WireReply) -> Usage | None:
     """The tokens that the server counted; some servers count them only in all."""
     try:
-        reported = reply.get("usage") or {}
-        return usage_of({"prompt_tokens": reported.get("total_tokens", 0), **reported} if reported else None)
+        return usage_in_all(reply.get("usage") or {})
     except NOT_A_REPLY:
         return None
