@@ -27,7 +27,7 @@ from server.errors import DEADLINE, INTERNAL, Problem, RequestError, openai_erro
 from server.headers import PREFIX, id_headers
 from server.limits.demand import tokens_of
 from server.limits.holding import UNHELD, Hold
-from server.limits.standing import NOTHING, Amount, nanos_of
+from server.limits.standing import Amount, nanos_of
 from server.metrics import Metrics
 from server.store.opening import Keeping
 from server.store.records import Passed, new_id
@@ -129,11 +129,12 @@ class Passage(Response):
             return INTERNAL
 
     def _keep(self) -> None:
-        """Hand over what it took, once, before the last byte goes out."""
+        """Give back what was not needed and hand over what it took, once, before the last byte goes out."""
+        errand, usage = self._errand, self._usage or Usage(0, 0)
+        errand.hold.end(Amount(tokens_of(usage), nanos_of(self._cost)))
         keeper, self._keeper = self._keeper, None
         if keeper is None:
             return
-        errand, usage = self._errand, self._usage or Usage(0, 0)
         keeper.keep(Passed(
             new_id(), errand.request_id, self._came, errand.path, errand.asked, errand.tier.name, self._status,
             usage.prompt_tokens, usage.completion_tokens, self._cost, key_of(errand.caller),
@@ -144,9 +145,8 @@ class Passage(Response):
         return self._errand.tier.price.of(self._usage) if self._usage else 0.0
 
     def _report(self, elapsed_s: float) -> None:
-        errand, usage, cost = self._errand, self._usage, self._cost
-        errand.hold.end(Amount(tokens_of(usage), nanos_of(cost)) if usage else NOTHING)
-        self._metrics.passed(errand.tier.name, errand.path, status=self._status, usage=usage, cost=cost)
+        errand, cost = self._errand, self._cost
+        self._metrics.passed(errand.tier.name, errand.path, status=self._status, usage=self._usage, cost=cost)
         log.info(
             "passed",
             request_id=errand.request_id,
