@@ -39,12 +39,51 @@ def run_create(
     config: Path, environment: Mapping[str, str], fields: Mapping[str, object], *, days: float | None
 ) -> int:
     """Print a new key; 2 where it cannot be such a one."""
-    try:
+
+    def create() -> None:
         settings = read_settings(config, environment)
         expires = None if days is None else time.time() + days * DAY_S
         wanted = checked(KeyWish, {**fields, "expires": expires})
         refuse_unknown_models(wanted.allowance.models, settings)
-        issued = at_table(home_of_keys(settings, state_folder(environment)), lambda table: issue(table, wanted.wish))
+        hand_out(at_table(home_of_keys(settings, state_folder(environment)), lambda table: issue(table, wanted.wish)))
+
+    return ran(create)
+
+
+def run_rotate(config: Path, environment: Mapping[str, str], identity: str, *, grace_s: float) -> int:
+    """Print a key's new text; 1 where there is no such key."""
+
+    def rotate() -> None:
+        refuse_no_id(identity)
+        hand_out(at_keys(config, environment, lambda table: renew(table, identity, grace_s=grace_s)))
+
+    return ran(rotate)
+
+
+def run_revoke(config: Path, environment: Mapping[str, str], identity: str) -> int:
+    """Say that it is done; 1 where there is no such key."""
+
+    def revoke() -> None:
+        refuse_no_id(identity)
+        say_revoked(at_keys(config, environment, lambda table: table.revoke(identity)))
+
+    return ran(revoke)
+
+
+def run_list(config: Path, environment: Mapping[str, str], *, revoked: bool) -> int:
+    """Print all keys as a table."""
+
+    def show() -> None:
+        found = at_keys(config, environment, lambda table: table.all())
+        print_keys(key for key in found if revoked or key.revoked is None)
+
+    return ran(show)
+
+
+def ran(command: Callable[[], None]) -> int:
+    """The exit code: 0, or 2 where it was asked wrongly, or 1 where it cannot be done."""
+    try:
+        command()
     except RequestError as wrong:
         complain([str(wrong)])
         return WRONG_USE
@@ -54,55 +93,18 @@ def run_create(
     except CannotDo as failed:
         complain([str(failed)])
         return 1
-    hand_out(issued)
     return 0
 
 
-def run_rotate(config: Path, environment: Mapping[str, str], identity: str, *, grace_s: float) -> int:
-    """Print a key's new text; 1 where there is no such key."""
-    return run(config, environment, identity, lambda table: renew(table, identity, grace_s=grace_s), hand_out)
+def refuse_no_id(identity: str) -> None:
+    """Raise CannotDo where that names no key."""
+    if not is_id(identity):
+        raise CannotDo("the key's id is what comes before its secret: sf- and 8 characters (see `keys list`)")
 
 
-def run_revoke(config: Path, environment: Mapping[str, str], identity: str) -> int:
-    """Say that it is done; 1 where there is no such key."""
-    return run(config, environment, identity, lambda table: table.revoke(identity), say_revoked)
-
-
-def run(
-    config: Path,
-    environment: Mapping[str, str],
-    identity: str,
-    work: Callable[[KeyTable], Awaitable[Made]],
-    tell: Callable[[Made], None],
-) -> int:
-    """Do something with a key, and tell."""
-    try:
-        if not is_id(identity):
-            raise CannotDo("the key's id is what comes before its secret: sf- and 8 characters (see `keys list`)")
-        home = home_of_keys(read_settings(config, environment), state_folder(environment))
-        tell(at_table(home, work))
-    except SettingsError as wrong:
-        complain(wrong.mistakes)
-        return WRONG_USE
-    except CannotDo as failed:
-        complain([str(failed)])
-        return 1
-    return 0
-
-
-def run_list(config: Path, environment: Mapping[str, str], *, revoked: bool) -> int:
-    """Print all keys as a table."""
-    try:
-        home = home_of_keys(read_settings(config, environment), state_folder(environment))
-        found = at_table(home, lambda table: table.all())
-    except SettingsError as wrong:
-        complain(wrong.mistakes)
-        return WRONG_USE
-    except CannotDo as failed:
-        complain([str(failed)])
-        return 1
-    print_keys(key for key in found if revoked or key.revoked is None)
-    return 0
+def at_keys(config: Path, environment: Mapping[str, str], work: Callable[[KeyTable], Awaitable[Made]]) -> Made:
+    """What the work makes of the keys of a configuration. Raises SettingsError, or CannotDo."""
+    return at_table(home_of_keys(read_settings(config, environment), state_folder(environment)), work)
 
 
 def at_table(home: Home, work: Callable[[KeyTable], Awaitable[Made]]) -> Made:
