@@ -94,20 +94,18 @@ def read(status: int, body: bytes) -> tuple[Saw, str | None]:
         events = [event.removeprefix(b"data: ") for event in body.split(b"\n\n") if event.startswith(b"data: ")]
         if events[-1] == b"[DONE]":
             return "answered", None
-        return clear(b"broken", status, events[-1])
+        return clear("broken", status, events[-1])
     if status == 200:
         return ("answered", None) if b'"choices"' in body else ("unclear", body[:80].decode(errors="replace"))
-    return clear(b"refused", status, body)
+    return clear("refused", status, body)
 
 
-def clear(kind: bytes, status: int, body: bytes) -> tuple[Saw, str]:
-    """An error, where it is one in OpenAI's shape that says what is wrong."""
+def clear(saw: Saw, status: int, body: bytes) -> tuple[Saw, str]:
+    """An error that was seen so, where it is one in OpenAI's shape that says what is wrong."""
     try:
         error = orjson.loads(body)["error"]
         told = f"{status} {error['code'] or error['type']}"
         is_clear = bool(error["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return "unclear", f"{status} {body[:80].decode(errors='replace')}"
-    if not is_clear:
-        return "unclear", told
-    return ("broken" if kind == b"broken" else "refused"), told
+    return saw if is_clear else "unclear", told

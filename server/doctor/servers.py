@@ -43,9 +43,8 @@ async def examined(tier: str, endpoint: Endpoint, session: aiohttp.ClientSession
     try:
         status, listed = await door.list_models(within_s=limits.connect_s + WITHIN_S)
     except (aiohttp.ClientError, TimeoutError) as failed:
-        why = str(failed) or type(failed).__name__
         fix = f"start it, or correct tiers.{tier}.urls: `curl {endpoint.url}/v1/models` on this machine should answer"
-        return Seen((problem(about, f"cannot be reached: {why}", fix),))
+        return Seen((problem(about, f"cannot be reached: {why(failed)}", fix),))
     if (refused := not_listed(about, tier, status)) is not None:
         return Seen((refused,))
     abilities = with_models(UNKNOWN, listed, endpoint.model)
@@ -55,10 +54,14 @@ async def examined(tier: str, endpoint: Endpoint, session: aiohttp.ClientSession
             abilities = await find_abilities(door, abilities)
         findings += [await logprobs_finding(about, tier, door), *await clock_findings(about, door)]
     except (aiohttp.ClientError, TimeoutError) as failed:
-        why = str(failed) or type(failed).__name__
-        findings.append(problem(about, f"did not answer a short question within {WITHIN_S:g} s: {why}",
+        findings.append(problem(about, f"did not answer a short question within {WITHIN_S:g} s: {why(failed)}",
                                 "look at its log; a server that is still loading its model answers later"))  # fmt: skip
     return Seen(tuple(findings), abilities)
+
+
+def why(failed: Exception) -> str:
+    """In its own words, where it has any."""
+    return str(failed) or type(failed).__name__
 
 
 def not_listed(about: str, tier: str, status: int) -> Finding | None:

@@ -9,7 +9,7 @@ from server.limits.holding import Limiter
 from server.limits.memory import MemoryLimiter
 from server.limits.metrics import LimitMetrics
 from server.metrics import Metrics
-from server.settings.limits import AllowanceSettings, LimitsSettings
+from server.settings.limits import DefaultAllowance, LimitsSettings
 from server.settings.schema import Settings
 
 
@@ -21,7 +21,7 @@ async def admitting(settings: Settings, metrics: Metrics) -> AsyncIterator[Admis
     limit_metrics.watch(lines)
     limits = settings.limits
     async with limiting(limits, limit_metrics) as limiter:
-        default = None if limits.default == AllowanceSettings() else limits.default.allowance
+        default = None if limits.default == DefaultAllowance() else limits.default.allowance
         yield Admission(limiter, limits, default, lines, limit_metrics, metrics)
 
 

@@ -29,7 +29,7 @@ def known_store(value: object) -> object:
 StoreUrl = Annotated[Literal["memory"] | SecretStr, BeforeValidator(known_store)]
 
 
-class AllowanceSettings(Section):
+class DefaultAllowance(Section):
     """What each caller may take that has no limit of its own; null: as much as it wants."""
 
     requests_per_minute: Whole | None = None
@@ -49,7 +49,7 @@ class LimitsSettings(Section):
     """Limits of callers."""
 
     url: StoreUrl = "memory"
-    default: AllowanceSettings = AllowanceSettings()
+    default: DefaultAllowance = DefaultAllowance()
     unstated_tokens: Annotated[int, Field(ge=1, le=2**31)] = 1024
     timeout_s: Seconds = 0.25
     alone_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 300.0
