@@ -15,6 +15,7 @@ import yaml
 from fakes.gateway import running_gateway
 from fakes.scripted import Script, ScriptedServer
 from fakes.trusting import certificate, trust
+from fakes.waiting import until_ok
 
 from models.launcher.program import free_ports
 from server.settings.schema import Settings
@@ -136,21 +137,11 @@ async def scraping(url: str, folder: Path) -> AsyncIterator[str]:
         f"--web.listen-address=127.0.0.1:{port}", stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(WITHIN_S), httpx.AsyncClient() as client:
-            while not await is_ready(client, f"http://127.0.0.1:{port}/-/ready"):  # noqa: ASYNC110 - it says no more
-                await asyncio.sleep(0.1)
+        await until_ok(f"http://127.0.0.1:{port}/-/ready", within_s=WITHIN_S)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         await process.wait()
-
-
-async def is_ready(client: httpx.AsyncClient, url: str) -> bool:
-    """Whether it answers 200."""
-    try:
-        return (await client.get(url)).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def installed(program: str) -> str:

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-import httpx
 import yaml
 from fakes.postgres import cluster
 from fakes.redis import running_redis
+from fakes.waiting import until_ok
 
 from models.demo.files import WEIGHTS
 from models.launcher.program import free_ports
@@ -70,21 +70,11 @@ async def engine(name: str) -> AsyncIterator[str]:
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        async with asyncio.timeout(120), httpx.AsyncClient() as client:
-            while not await is_up(client, f"{url}/health"):  # noqa: ASYNC110 - it says so to nobody
-                await asyncio.sleep(0.2)
+        await until_ok(f"{url}/health", within_s=120)
         yield url
     finally:
         process.terminate()
         await process.wait()
-
-
-async def is_up(client: httpx.AsyncClient, url: str) -> bool:
-    """Whether it answers 200."""
-    try:
-        return (await client.get(url)).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 async def ran(lines: str, folder: Path, environment: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fakes.asking import headers_of
 from fakes.scripted import Script
 from fakes.stores import decision
 from fakes.trusting import certificate, fit, trust
@@ -37,15 +38,6 @@ CLUSTERS = {
 }
 KEPT = trust(certified=certificate(0.8), clusters=CLUSTERS, words=telling(sums=ADD, poems=RHYME))
 JUDGED = {"trust": KEPT, "threshold": None, "mode": "certified"}
-
-
-async def headers_of(cascade, asked: str, **controls: object) -> dict[str, str]:
-    """What the answer's headers say."""
-    raw = await cascade.client.chat.completions.with_raw_response.create(
-        model="auto", messages=[{"role": "user", "content": asked}],
-        extra_body={"smallfirst": controls} if controls else None,
-    )  # fmt: skip
-    return {name.removeprefix("x-smallfirst-"): value for name, value in raw.headers.items()}
 
 
 @pytest.mark.parametrize(

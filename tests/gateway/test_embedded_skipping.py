@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fakes.asking import headers_of
 from fakes.embedding import embeds, hangs, reply, says
 from fakes.pools import probed
 from fakes.scripted import Script
@@ -20,15 +21,6 @@ GAIN = {"kind": "embedding-gain", "model": "helping", "intercept": 0.0, "weights
 HARD = trust(threshold=0.4, certified=certificate(0.8), skip=GAIN)
 SKIPPING = {"trust": HARD, "threshold": None, "skip": {"below": 0.4, "embeddings": "helper"}}
 EMBEDDING = Script(handler=embeds("integrate"), served="helping")
-
-
-async def headers_of(cascade, asked: str, **controls: object) -> dict[str, str]:
-    """What the answer's headers say."""
-    raw = await cascade.client.chat.completions.with_raw_response.create(
-        model="auto", messages=[{"role": "user", "content": asked}],
-        extra_body={"smallfirst": controls} if controls else None,
-    )  # fmt: skip
-    return {name.removeprefix("x-smallfirst-"): value for name, value in raw.headers.items()}
 
 
 @pytest.mark.parametrize("mode", ["threshold", "certified"])

@@ -1,6 +1,7 @@
 """Prompts that are not worth a draft: the first tier is not asked."""
 
 import pytest
+from fakes.asking import headers_of
 from fakes.scripted import Script
 from fakes.trusting import certificate, trust
 
@@ -24,15 +25,6 @@ def gains(*words: str) -> PromptGain:
 
 HARD = trust(threshold=0.4, certified=certificate(0.8), skip=gains("integrate"))
 SKIPPING = {"trust": HARD, "threshold": None, "skip": {"below": 0.2}}
-
-
-async def headers_of(cascade, asked: str, **controls: object) -> dict[str, str]:
-    """What the answer's headers say."""
-    raw = await cascade.client.chat.completions.with_raw_response.create(
-        model="auto", messages=[{"role": "user", "content": asked}],
-        extra_body={"smallfirst": controls} if controls else None,
-    )  # fmt: skip
-    return {name.removeprefix("x-smallfirst-"): value for name, value in raw.headers.items()}
 
 
 @pytest.mark.parametrize("mode", ["threshold", "certified"])
