@@ -1,5 +1,5 @@
 """One client's connection, within bounds that uvicorn does not have: how large and how late a request's headers may be,
-and how slowly an answer may be read. Knows nothing of what is asked."""
+what comes behind its body too, and how slowly an answer may be read. Knows nothing of what is asked."""
 
 import asyncio
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ SPACE = 4  # of each header: colon, blank, line's end
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`header_bytes` and `headers_s` are for a request's first line and headers; `send_s` is how long a client may read
-    next to nothing of what was sent to it."""
+    """`header_bytes` and `headers_s` are for a request's first line and headers, `header_bytes` for what comes behind a
+    body too; `send_s` is how long a client may read next to nothing of what was sent to it."""
 
     header_bytes: int = 64 * 1024
     headers_s: float = 10.0
@@ -50,7 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._is_refused = False
         self._in_headers = False
-        self._header_bytes = 0
+        self._bare_bytes = 0  # since anything of a body came: the parser keeps them
         self._late: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
@@ -70,16 +70,16 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes of a request, of its headers or what follows them."""
         if self._is_refused or self.transport.is_closing():
             return
-        self._header_bytes += len(data) if self._in_headers else 0
+        self._bare_bytes += len(data)
         super().data_received(data)
-        if self._in_headers and self._header_bytes > self.bounds.header_bytes:
-            self._refuse(LARGE)
+        if self._bare_bytes > self.bounds.header_bytes and not self._is_refused:
+            self._refuse_bare()
         elif self._is_idle and not self.transport.is_closing():
             self._expect_headers()
 
     def on_message_begin(self) -> None:
         """A request's first byte."""
-        self._in_headers, self._header_bytes = True, 0
+        self._in_headers, self._bare_bytes = True, 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The request can be answered, if its headers are not too large or too many."""
-        self._in_headers = False
+        self._in_headers, self._bare_bytes = False, 0
         self._forget_late()
         size = len(self.url) + sum(len(name) + len(value) + SPACE for name, value in self.headers)
         if size > self.bounds.header_bytes or len(self.headers) > MOST_HEADERS:
@@ -99,11 +99,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of a request's body."""
+        self._bare_bytes = 0
         if not self._is_refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request's end."""
+        self._bare_bytes = 0
         if not self._is_refused:
             super().on_message_complete()
 
@@ -149,6 +151,14 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
         self._expect_reading()
+
+    def _refuse_bare(self) -> None:
+        """Behind a body's last part an answer may be under way: nothing can be said there."""
+        if self._in_headers:
+            self._refuse(LARGE)
+        else:
+            self._is_refused = True
+            self.transport.abort()
 
     def _refuse(self, answer: tuple[bytes, bytes]) -> None:
         status, words = answer

@@ -75,6 +75,49 @@ async def test_headers_beyond_the_bounds_are_refused(gateway, parts: tuple[bytes
         assert reply.status == 200
 
 
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/nothing"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"0\r\nx: " + b"y" * 1_000_000,
+        b"0\r\n" + b"x: y\r\n" * 200_000,
+        b"1;x=" + b"y" * 1_000_000,
+        b"2\r\n{}\r\n0\r\nx: " + b"y" * 1_000_000,
+    ],
+)
+async def test_what_comes_behind_a_body_is_bounded_as_headers_are(gateway, path: bytes, more: bytes) -> None:
+    cascade = await gateway(small=Script(), large=Script())
+    asked = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" % path
+    reader, writer = await dialled(cascade.url)
+    sent = 0
+
+    with contextlib.suppress(ConnectionError):
+        writer.write(asked + b"transfer-encoding: chunked\r\n\r\n")
+        while sent < len(more):
+            writer.write(more[sent : sent + 10_000])
+            sent += 10_000
+            await writer.drain()
+            await asyncio.sleep(0)  # the gateway reads in this very loop
+        async with asyncio.timeout(2):
+            await reader.read()
+    writer.close()
+
+    assert sent < len(more)
+
+
+async def test_a_body_in_many_parts_may_be_large_and_have_something_behind_it(gateway) -> None:
+    cascade = await gateway(small=Script("yes"), large=Script())
+    asked = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    words = b'{"model": "small", "messages": [{"role": "user", "content": "%b"}]}' % (b"x" * 500_000)
+    parts = [b"%x\r\n%b\r\n" % (len(part), part) for part in (words[:300_000], words[300_000:])]
+
+    answer = await said_to(
+        cascade.url, asked + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n", *parts, b"0\r\nx: y\r\n\r\n"
+    )
+
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
 async def test_headers_within_the_bounds_are_not(gateway) -> None:
     cascade = await gateway(small=Script(), large=Script())
     many = HELLO + b"".join(b"x%d: y\r\n" % number for number in range(200)) + b"x: " + b"y" * 50_000 + b"\r\n"
