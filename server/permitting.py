@@ -1,6 +1,6 @@
 """What a caller may ask for, and what of its request reaches an engine that others share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from models.forms import parts_of
@@ -28,6 +28,7 @@ def permitted(asked: Asked, caller: Caller, served: Served) -> Asked:
     refuse_model(caller, asked.model, served)
     refuse_mode(caller, asked, served)
     refuse_hazards(asked.prompt.fields)
+    refuse_files(parts_of(asked.prompt.fields.get("messages")))
     task = asked.controls.task or caller.task
     controls = asked.controls if task is None else asked.controls.model_copy(update={"task": task})
     if caller.salt is None:
@@ -39,6 +40,7 @@ def permitted(asked: Asked, caller: Caller, served: Served) -> Asked:
 def passed_on(fields: JsonObject, caller: Caller, *, extras: bool) -> JsonObject:
     """The same of a request that is no completion; `extras`: its servers know those of vLLM. Raises RequestError."""
     refuse_hazards(fields)
+    refuse_files(objects_in(fields))
     if caller.salt is None:
         return fields
     kept = of_tenant(fields)
@@ -86,7 +88,7 @@ def of_tenant(fields: Mapping[str, Json]) -> JsonObject:
 
 
 def refuse_hazards(fields: Mapping[str, Json]) -> None:
-    """Raise RequestError for what would run on a server, or read its files."""
+    """Raise RequestError for what would run on a server."""
     if fields.get("chat_template") is not None:
         raise RequestError(
             "chat_template: a template is not taken from requests: it is the model's", param="chat_template"
@@ -96,16 +98,27 @@ def refuse_hazards(fields: Mapping[str, Json]) -> None:
         for name in (name for name in TEMPLATES if name in told):
             param = f"chat_template_kwargs.{name}"
             raise RequestError(f"{param}: is not taken from requests: leave it out", param=param)
-    refuse_files(parts_of(fields.get("messages")))
 
 
-def refuse_files(parts: Sequence[Json]) -> None:
+def refuse_files(parts: Iterable[Json]) -> None:
     """Raise RequestError where media would come from a file of the server's, or by another way than the web's."""
     media = ((kind, part.get(kind)) for part in parts if isinstance(part, dict) for kind in MEDIA)
     for kind, medium in media:
         url = url_in(medium)
         if url is not None and not url.lower().startswith(FETCHED):
-            raise RequestError(f"messages: {kind} should be http://, https:// or data:", param="messages")
+            raise RequestError(f"{kind}: should be http://, https:// or data:", param=kind)
+
+
+def objects_in(value: Json) -> Iterator[JsonObject]:
+    """All objects of a request whose shape its server alone knows: media may be in any of them. A list that begins with
+    a number has token ids alone."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, list) and value and isinstance(value[0], int):
+        return
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(inner, dict | list):
+            yield from objects_in(inner)
 
 
 def url_in(media: Json) -> str | None:

@@ -148,6 +148,26 @@ async def test_media_are_never_a_servers_files(gateway, url: str) -> None:
     assert cascade.small.seen == []
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/rerank", lambda media: {"query": "x", "documents": {"content": [media]}}),
+        ("/v1/rerank", lambda media: {"query": {"content": [media]}, "documents": ["x"]}),
+        ("/v1/score", lambda media: {"data_1": "x", "data_2": ["y", {"content": [media]}]}),
+        ("/v1/embeddings", lambda media: {"messages": [{"role": "user", "content": [media]}]}),
+        ("/v1/embeddings", lambda media: {"input": [[1, 2], [{"content": [media]}]]}),
+        ("/tokenize", lambda media: {"messages": [{"role": "user", "content": [media]}]}),
+    ],
+)
+async def test_nor_are_they_where_requests_go_to_a_server_as_they_came(gateway, path: str, fields) -> None:
+    cascade = await gateway(small=Script("yes"), large=Script("no"))
+
+    for media in ({"image_url": {"url": "file:///etc/passwd"}}, {"video_url": "/etc/passwd"}):
+        status, refused = await status_of(cascade.url, {"model": "small", **fields(media)}, path=path)
+        assert (status, refused["error"]["param"]) == (400, next(iter(media)))
+    assert cascade.small.seen == cascade.small.counted == []
+
+
 @pytest.mark.parametrize("url", ["https://a.example/a.png", "HTTP://a.example/a.png", "data:image/png;base64,AA"])
 async def test_media_of_the_web_go_on(gateway, url: str) -> None:
     cascade = await gateway(small=Script("yes"), large=Script("no"))
