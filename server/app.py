@@ -19,8 +19,8 @@ from server.auditing import auditing
 from server.building import Served, auditor_of, build, new_session
 from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
-from server.doors.responses import RESPONSES, not_stored
-from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
+from server.doors.responses import RESPONSES
+from server.endpoints import DOORS, answering, count_tokens, get_decision, not_stored, passing, take_feedback
 from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics

@@ -24,6 +24,7 @@ from server.doors.feedback import MOST_BYTES, read_feedback
 from server.doors.messages import MESSAGES
 from server.doors.messages_count import counted, read_count
 from server.doors.responses import RESPONSES
+from server.errors import RequestError
 from server.headers import id_headers
 from server.limits.admission import Admission
 from server.limits.demand import passed_most
@@ -125,6 +126,14 @@ async def count_tokens(request: Request) -> JSONResponse:
     if tokens is None:
         raise ClientDisconnect
     return JSONResponse({"input_tokens": tokens}, headers={**id_headers(request_id), **hold.headers})
+
+
+async def not_stored(request: Request, response_id: str) -> Response:
+    """There is no response to be had by its id, for whoever may ask. Raises RequestError."""
+    await caller_of(request)
+    raise RequestError(
+        f"response_id: there is no response {response_id!r} here: nothing is stored", param="response_id", status=404
+    )
 
 
 async def get_decision(request: Request, decision_id: str) -> Response:

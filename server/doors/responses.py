@@ -4,8 +4,6 @@ the field.
 What chat has too goes upstream as it came, also what is not known here. What chat has not is refused by its name.
 """
 
-from starlette.responses import Response
-
 from models.prompt import Prompt
 from models.wire import Json, JsonObject
 from server.doors.controls import with_mode
@@ -16,7 +14,7 @@ from server.doors.responses_echo import echo_of
 from server.doors.responses_items import messages_of
 from server.doors.responses_request import ResponsesRequest
 from server.doors.responses_tools import tools_of
-from server.errors import RequestError, openai_error
+from server.errors import openai_error
 
 AS_THEY_CAME = frozenset(
     (
@@ -68,13 +66,6 @@ def response_format(text: Json) -> JsonObject | None:
         return {"type": "json_object"}
     schema: JsonObject = {name: given[name] for name in FORMAT_KEYS if given.get(name) is not None}
     return {"type": "json_schema", "json_schema": schema}
-
-
-async def not_stored(response_id: str) -> Response:
-    """There is no response to be had by its id. Raises RequestError."""
-    raise RequestError(
-        f"response_id: there is no response {response_id!r} here: nothing is stored", param="response_id", status=404
-    )
 
 
 RESPONSES = Door("/v1/responses", ResponsesRequest, read_responses, openai_error)

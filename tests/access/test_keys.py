@@ -1,6 +1,7 @@
 """Who may ask a gateway with keys, as clients see it: every way to send a key, and every way to be turned away."""
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
@@ -8,13 +9,17 @@ import aiohttp
 import anthropic
 import openai
 import pytest
+from fakes.gateway import running_app
 from fakes.keys import issued
 from fakes.scripted import Script
 from fakes.stores import count, until
+from fastapi.routing import APIRoute
 
 from server.access.key import new_id, new_secret, written
+from server.app import create_app
 from server.cli.chat import run_chat
 from server.cli.explain import run_explain
+from server.settings.schema import Settings
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "is it?"}]}
 KEYS = {"auth": "keys", "admin": {"port": 0}}
@@ -150,6 +155,24 @@ async def test_everything_else_is_turned_away_before_its_body_is_read(gateway, t
     status, _, _ = await said(cascade.url, {}, f"/v1/chat/completions?api_key={key}&key={key}")
     assert status == 401
     assert cascade.small.seen == []
+
+
+async def test_without_a_key_nothing_is_answered_but_whether_the_gateway_is_well(tmp_path: Path) -> None:
+    tier = {"model": "x", "price": {"input": 1.0, "output": 1.0}, "urls": ["http://127.0.0.1:9"]}
+    server = {**KEYS, "admin": {"port": None, "on_main": True}}
+    app = create_app(Settings.model_validate({"tiers": {"small": tier}, "server": server,
+                                              "store": {"folder": str(tmp_path)}}))  # fmt: skip
+    routes = [(method, re.sub(r"{\w+}", "x", route.path)) for route in app.routes if isinstance(route, APIRoute)
+              for method in route.methods]  # fmt: skip
+
+    async with running_app(app) as url, aiohttp.ClientSession() as session:
+        answers = {}
+        for method, path in routes:
+            async with session.request(method, url + path) as reply:
+                answers[method, path] = reply.status
+
+    assert {path for (_, path), status in answers.items() if status != 401} == {"/health", "/ready"}
+    assert len(answers) > 20
 
 
 async def test_a_key_that_is_over_says_so_to_its_owner_alone(gateway, tmp_path: Path) -> None:
