@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from models.answer import Usage
-from models.errors import BadReply, ModelError
+from models.errors import BadReply, ModelError, TimedOut
 from models.parsing import NOT_A_REPLY, loaded, usage_in_all
 from models.pool import Pool
 from models.prompt import NOT_FOR_CLIENTS
@@ -25,7 +25,7 @@ from server.doors.events import written
 from server.doors.reading import Wire, checked, read_fields
 from server.errors import DEADLINE, INTERNAL, Problem, RequestError, openai_error, problem_of
 from server.headers import PREFIX, id_headers
-from server.limits.demand import tokens_of
+from server.limits.demand import passed_most, tokens_of
 from server.limits.holding import UNHELD, Hold
 from server.limits.standing import Amount, nanos_of
 from server.metrics import Metrics
@@ -120,9 +120,14 @@ class Passage(Response):
             reply = read_reply(received)
             self._usage = counted(reply)
             return written({**reply, "model": errand.asked} if "model" in reply else reply)
+        except asyncio.CancelledError:
+            self._usage = least(errand)
+            raise
         except TimeoutError:
+            self._usage = least(errand)
             return DEADLINE
         except ModelError as error:
+            self._usage = least(errand) if isinstance(error, TimedOut) else None
             return problem_of(error)
         except Exception:
             log.exception("passing failed", request_id=errand.request_id)
@@ -156,6 +161,14 @@ class Passage(Response):
             cost=cost,
             seconds=round(elapsed_s, 4),
         )
+
+
+def least(errand: Errand) -> Usage | None:
+    """What an errand took of a server that was at work on it and did not come to tell: an estimate. Counting tokens
+    takes none."""
+    if errand.path == TOKENIZE:
+        return None
+    return Usage(passed_most(errand.fields, errand.tier).tokens, 0, estimated=True)
 
 
 def read_reply(received: bytes) -> WireReply:

@@ -181,6 +181,37 @@ async def test_a_client_that_leaves_stops_the_servers_work(gateway) -> None:
     assert 'status="499",tier="large"} 1.0' in await metrics_of(cascade.url)
 
 
+async def test_who_leaves_or_waits_too_long_has_it_counted_all_the_same(gateway, tmp_path: Path) -> None:
+    """Else work for which nobody pays could be had by leaving in time."""
+    cascade = await gateway(
+        small=Script(), large=Script(trouble="hang"), store={"folder": str(tmp_path)},
+        limits={"connect_s": 1.0, "first_token_s": 30, "idle_s": 30, "total_s": 30}, server={"deadline_s": 0.5},
+    )  # fmt: skip
+
+    async with aiohttp.ClientSession() as session:
+        for path in ("/v1/embeddings", "/tokenize"):
+            await leave(session, cascade, path, {**ASK, "input": "x" * 4000})
+        (status, _) = await post(cascade.url, "/v1/embeddings", {**ASK, "input": "x" * 4000})
+    await until(lambda: count(tmp_path, "passed") == 3)
+
+    assert status == 504
+    counted = rows(tmp_path, "SELECT endpoint, status, prompt_tokens FROM passed ORDER BY time")
+    embedded = counted[0][2]
+    assert counted == [
+        ("/v1/embeddings", 499, embedded), ("/tokenize", 499, 0), ("/v1/embeddings", 504, embedded),
+    ]  # fmt: skip
+    assert 1000 <= embedded < 1010
+
+
+async def leave(session: aiohttp.ClientSession, cascade, path: str, body: dict) -> None:
+    """Ask, and go as soon as the server is at work."""
+    asking = asyncio.create_task(session.post(cascade.url + path, json=body))
+    await until(lambda: cascade.large.running == 1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await until(lambda: cascade.large.running == 0)
+
+
 def test_every_field_and_endpoint_is_listed_and_no_other() -> None:
     request, _, reply = PAGE.read_text(encoding="utf-8").partition("## Of the reply")
     endpoints, _, fields = request.partition("## Of the request")
