@@ -54,10 +54,10 @@ class Journal:
         """Bytes of them that are not drained."""
         return self._active.left + sum(segment.left for segment in self._closed)
 
-    def append(self, line: bytes) -> None:
-        """Write a line, with its end; it outlives this process. Raises JournalFull, or OSError: then nothing of it is
-        there."""
-        if self.size + self._others_bytes + len(line) > self._max_bytes:
+    def append(self, line: bytes, *, share: float = 1.0) -> None:
+        """Write a line, with its end; it outlives this process. Raises JournalFull where this `share` of what it may
+        hold is taken, or OSError: then nothing of it is there."""
+        if self.size + self._others_bytes + len(line) > share * self._max_bytes:
             raise JournalFull
         if self._active.size >= self._segment_bytes:
             with contextlib.suppress(OSError):  # a longer file is no harm

@@ -15,7 +15,7 @@ from server.store.database import READ_S, Database, Refused
 from server.store.finding import Found, find
 from server.store.journal import Journal, JournalFull
 from server.store.lines import BadLine, line_of, record_of
-from server.store.records import Placed, Record, StoreDown
+from server.store.records import Feedback, Placed, Record, StoreDown
 from server.store.segment import Chunk, Segment
 from server.store.tally import Loss, Tally
 from server.store.usage import Asked, Used, used
@@ -28,6 +28,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 LAST_WORD_S = 5.0
 DAY_S = 86400.0
 FORGET_EVERY_S = 3600.0
+FEEDBACK_SHARE = 0.5  # of the journal: who says a great deal of answers does not push out what was used
 SEARCHES = 4  # at a time: each may read all of the journal
 
 log = structlog.get_logger()
@@ -53,7 +54,7 @@ class Keeper:
     def keep(self, record: Record) -> bool:
         """See Ledger."""
         try:
-            self._journal.append(line_of(record))
+            self._journal.append(line_of(record), share=FEEDBACK_SHARE if isinstance(record, Feedback) else 1.0)
         except JournalFull:
             self._dropped("full")
         except (BadLine, OSError) as unwritable:

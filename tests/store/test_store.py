@@ -143,6 +143,18 @@ async def test_a_record_that_is_no_json_is_counted_and_nothing_more(place: Place
     await store.close()
 
 
+async def test_feedback_leaves_room_in_the_journal_for_what_was_used(tmp_path: Path) -> None:
+    """Nobody's limits count feedback, and what was used is what callers pay for."""
+    store = store_of(tmp_path, max_bytes=100_000)
+
+    said = [store.keeper.keep(Feedback(new_id(), "x", 1.0, correction="y" * 1000)) for _ in range(1000)]
+    used = [store.keeper.keep(decision()) for _ in range(50)]
+    await store.close()
+
+    assert 10 < sum(said) < 50
+    assert all(used)
+
+
 async def test_a_full_journal_drops_the_newest_and_goes_on_when_there_is_room(place: Place) -> None:
     store = store_of(place, max_bytes=4000)
 
