@@ -1,5 +1,6 @@
 """Where operators ask, the gateway's certificate, and what a caller may be allowed."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -78,6 +79,22 @@ def file_beside(value: object, info: ValidationInfo) -> object:
     return file
 
 
+def refuse_unusable(certificate: Path, key: Path) -> None:
+    """Raise ValueError where nothing can be served with a certificate and its key."""
+
+    def no_password() -> str:
+        raise ValueError("key: has a password, which nobody is asked for: take it away (`openssl pkey -in … -out …`)")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, no_password)
+    except ssl.SSLError as wrong:
+        if wrong.reason == "KEY_VALUES_MISMATCH":
+            raise ValueError("key: is not that of the certificate") from wrong
+        raise ValueError(f"certificate and key should be PEM files that OpenSSL can read ({wrong.reason})") from wrong
+    except OSError as unreadable:
+        raise ValueError(f"certificate and key cannot be read: {unreadable.strerror}") from unreadable
+
+
 Origin = Annotated[str, AfterValidator(web_origin)]
 HttpsUrl = Annotated[str, AfterValidator(https_url)]
 File = Annotated[Path, BeforeValidator(file_beside)]
@@ -97,6 +114,11 @@ class TlsSettings(Section):
 
     certificate: File
     key: File
+
+    @model_validator(mode="after")
+    def _can_be_served(self) -> Self:
+        refuse_unusable(self.certificate, self.key)
+        return self
 
 
 class OidcSettings(Section):

@@ -4,20 +4,15 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from fakes.certificates import certified
 from fakes.gateway import running_app
 from fakes.scripted import Script
 from fakes.waiting import until
+from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from server.app import create_app
@@ -216,16 +211,7 @@ async def test_the_end_of_an_answer_that_nobody_reads_is_given_up_too() -> None:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a certificate for 127.0.0.1, and its key."""
-    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")]), datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return folder
+    return certified(tmp_path_factory.mktemp("tls"))
 
 
 async def test_tls_is_1_2_or_newer(certificate: Path) -> None:
@@ -245,6 +231,36 @@ async def test_tls_is_1_2_or_newer(certificate: Path) -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.ClientConnectorError):
                 await session.get(f"{url}/health", ssl=old)
+
+
+@pytest.mark.parametrize(
+    ("certificate_is", "key_is", "mistake"),
+    [
+        ("good", "good", None),
+        ("garbage", "good", "PEM files that OpenSSL can read"),
+        ("good", "garbage", "PEM files that OpenSSL can read"),
+        ("good", "other", "key: is not that of the certificate"),
+        ("locked", "locked", "key: has a password"),
+    ],
+)
+def test_a_certificate_that_cannot_be_served_is_a_mistake_of_the_configuration(
+    tmp_path: Path, certificate_is: str, key_is: str, mistake: str | None
+) -> None:
+    for name, password in (("good", None), ("other", None), ("locked", b"secret")):
+        (tmp_path / name).mkdir()
+        certified(tmp_path / name, password=password)
+    (tmp_path / "garbage").mkdir()
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / "garbage" / name).write_text("no PEM")
+    tls = {"certificate": f"{certificate_is}/cert.pem", "key": f"{key_is}/key.pem"}
+    config = {"tiers": TIERS, "server": {"tls": tls}}
+
+    if mistake is None:
+        Settings.model_validate(config, context=tmp_path)
+        return
+    with pytest.raises(ValidationError, match=mistake) as wrong:
+        Settings.model_validate(config, context=tmp_path)
+    assert [error["loc"] for error in wrong.value.errors()] == [("server", "tls")]
 
 
 async def test_pages_of_other_origins_are_let_in_by_name_alone(gateway) -> None:
