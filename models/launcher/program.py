@@ -17,7 +17,8 @@ QUIET: Mapping[str, Flag] = {"disable-uvicorn-access-log": True}  # the gateway 
 class Program:
     """What to run under which name, where it says that it is healthy, and how long it may take to say so. Its
     `environment` is all that it gets; empty, it inherits ours. It starts when those that it comes `after` are healthy;
-    once it runs, it is started again whatever they do."""
+    once it runs, it is started again whatever they do. `certificate` is the file of the one that it shows, where it is
+    asked by https."""
 
     name: str
     command: tuple[str, ...]
@@ -25,6 +26,7 @@ class Program:
     start_timeout_s: float
     environment: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, ...] = ()
+    certificate: Path | None = None
 
 
 def our_command() -> str:

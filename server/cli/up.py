@@ -49,8 +49,6 @@ def run_up(config: Path | None, environment: Mapping[str, str]) -> int:
 
 def refuse_taken_ports(settings: Settings) -> None:
     """Raise SettingsError where somebody else listens already: its answers would look like ours."""
-    if settings.server.tls is not None:
-        raise SettingsError(["server.tls: `smallfirst up` watches a gateway without TLS: use `serve`, or a proxy"])
     if settings.server.port == 0:
         raise SettingsError(["server.port: `smallfirst up` needs a port of its own choice: not 0"])
     wanted = {"server.port": (settings.server.host, settings.server.port)}
@@ -80,7 +78,9 @@ def programs_of(
     }
     command = (our_command(), "serve", str(file))
     health = f"{gateway_url(settings)}/health"
-    gateway = Program(GATEWAY, command, health, GATEWAY_START_S, {**environment, **urls})
+    gateway = Program(
+        GATEWAY, command, health, GATEWAY_START_S, {**environment, **urls}, certificate=certificate_of(settings)
+    )
     return [*(engine.program(ports[engine.tier]) for engine in engines), gateway]
 
 
@@ -89,7 +89,13 @@ def gateway_url(settings: Settings) -> str:
     host = settings.server.host
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
         host = "127.0.0.1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+    scheme = "http" if settings.server.tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
+
+
+def certificate_of(settings: Settings) -> Path | None:
+    """The file of what the gateway shows, where it is asked by https."""
+    return None if settings.server.tls is None else settings.server.tls.certificate
 
 
 async def supervise(programs: list[Program], settings: Settings) -> None:
@@ -136,7 +142,7 @@ async def greet(supervisors: list[Supervisor], settings: Settings) -> None:
     for supervisor in supervisors:
         await supervisor.healthy.wait()
     url = gateway_url(settings)
-    await answers(f"{url}/ready")
+    await answers(f"{url}/ready", certificate_of(settings))
     model = next(iter([*settings.cascades, *settings.tiers]))
     option = " --api-key KEY" if settings.server.auth == "keys" else ""
     header = "    -H 'authorization: Bearer KEY' \\\n" if option else ""

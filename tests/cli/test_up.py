@@ -3,14 +3,18 @@
 import asyncio
 import os
 import signal
+import ssl
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
+from fakes.certificates import certified
 
 from models.launcher.program import free_ports
+from models.launcher.supervisor import answers
 
 SMALLFIRST = Path(sys.executable).with_name("smallfirst")
 HANDOVER = {"method": "handover"}
@@ -89,9 +93,45 @@ async def test_a_drafter_that_does_not_fit_is_told_and_nothing_starts(tmp_path: 
     assert "error: tiers.large.engine.speculation: the drafter has a vocabulary of 1000 tokens" in said
 
 
+async def test_up_keeps_a_gateway_that_serves_https(tmp_path: Path) -> None:
+    certified(tmp_path)
+    tls = {"certificate": "cert.pem", "key": "key.pem"}
+    process = await up(tmp_path, small="good", large="good", server={"tls": tls})
+
+    said = await read_until(process, "ready:")
+    url = said.rpartition("ready: ")[2].partition("/v1")[0]
+    trusting = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/health", ssl=trusting) as reply:
+        status = reply.status
+    await stopped(process, signal.SIGTERM)
+
+    assert url.startswith("https://127.0.0.1:")
+    assert status == 200
+
+
+async def test_another_certificate_than_the_gateways_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    ours, others = certified(tmp_path), certified(tmp_path / "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ours / "cert.pem", ours / "key.pem")
+    told = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+    async def healthy(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(told)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(healthy, "127.0.0.1", 0, ssl=context) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/health"
+        await asyncio.wait_for(answers(url, ours / "cert.pem"), 20)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(answers(url, others / "cert.pem"), 0.5)
+
+
 async def up(
-    folder: Path, *, small: str, large: str, gpu: str = "0", speculation: dict[str, str] | None = None
-) -> Process:
+    folder: Path, *, small: str, large: str, gpu: str = "0", speculation: dict[str, str] | None = None,
+    server: dict[str, object] | None = None,
+) -> Process:  # fmt: skip
     """`smallfirst up` with two engines, the small one on the first GPU; each path says how the stand-in behaves."""
     vllm = folder / "vllm"
     vllm.write_text(STAND_IN)
@@ -102,7 +142,8 @@ async def up(
     second = {**engine, "path": large, "env": {"CUDA_VISIBLE_DEVICES": gpu}, "speculation": speculation or HANDOVER}
     tiers = {"small": {**tier, "engine": first}, "large": {**tier, "engine": second}}
     file = folder / "up.yaml"
-    file.write_text(yaml.safe_dump({"tiers": tiers, "server": {"port": free_ports(1)[0]}}, sort_keys=False))
+    listening = {"port": free_ports(1)[0], **(server or {})}
+    file.write_text(yaml.safe_dump({"tiers": tiers, "server": listening}, sort_keys=False))
     return await asyncio.create_subprocess_exec(SMALLFIRST, "up", file, env=os.environ, stderr=PIPE)
 
 
