@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ from server.access.caller import Allowance
 from server.access.issuing import DAY_S, Issued, issue, renew
 from server.access.key import Key, is_id
 from server.access.opening import home_of_keys
-from server.admin.wishes import KeyWish
+from server.admin.wishes import KeyChange, KeyWish
 from server.cli.console import WRONG_USE, complain
 from server.doors.reading import checked
 from server.errors import RequestError
@@ -27,6 +27,7 @@ from server.store.keys import KeyTable, NoSuchKey, TooManyKeys
 from server.store.records import StoreDown
 
 WIDE = 160
+OF_KEYS = {"task": "task", "end": "expires"}  # what can be taken away and is no limit
 
 Made = TypeVar("Made")
 
@@ -42,12 +43,49 @@ def run_create(
 
     def create() -> None:
         settings = read_settings(config, environment)
-        expires = None if days is None else time.time() + days * DAY_S
+        expires = None if days is None else later(days)
         wanted = checked(KeyWish, {**fields, "expires": expires})
         refuse_unknown_models(wanted.allowance.models, settings)
         hand_out(at_table(home_of_keys(settings, state_folder(environment)), lambda table: issue(table, wanted.wish)))
 
     return ran(create)
+
+
+def run_change(
+    config: Path, environment: Mapping[str, str], identity: str, fields: Mapping[str, object], *, days: float | None,
+    without: Sequence[str] = (),
+) -> int:  # fmt: skip
+    """Print a key as it is now; 2 where it cannot be such a one, 1 where there is none."""
+
+    def change() -> None:
+        refuse_no_id(identity)
+        settings = read_settings(config, environment)
+        wanted = change_of(fields, days, without)
+        refuse_unknown_models(wanted.allowance.models if wanted.allowance else None, settings)
+        home = home_of_keys(settings, state_folder(environment))
+        say_changed(at_table(home, lambda table: table.change(identity, wanted.changed)))
+
+    return ran(change)
+
+
+def change_of(fields: Mapping[str, object], days: float | None, without: Sequence[str]) -> KeyChange:
+    """What the options say, as the admin API takes it. Raises RequestError."""
+    allowance, ours = fields.get("allowance", {}), {**fields, **({} if days is None else {"expires": later(days)})}
+    limits = {**allowance} if isinstance(allowance, Mapping) else {}
+    for bound in without:
+        name = OF_KEYS.get(bound, bound.replace("-", "_"))
+        place = ours if bound in OF_KEYS else limits
+        if name in place:
+            raise RequestError(f"--without {bound}: was given too: say one of both")
+        place[name] = None
+    if not ours and not limits:
+        raise RequestError("nothing is to be otherwise: say what (see `keys change --help`)")
+    return checked(KeyChange, {**ours, **({"allowance": limits} if limits else {})})
+
+
+def later(days: float) -> float:
+    """So many days from now, in Unix seconds."""
+    return time.time() + days * DAY_S
 
 
 def run_rotate(config: Path, environment: Mapping[str, str], identity: str, *, grace_s: float) -> int:
@@ -146,6 +184,12 @@ def say_revoked(key: Key) -> None:
     sys.stderr.write(f"key {key.id} ({key.name}) is revoked, at all gateways within 5 s\n")
 
 
+def say_changed(key: Key) -> None:
+    """What it is now."""
+    sys.stderr.write(f"key {key.id} is changed, at all gateways within 5 s\n")
+    print_keys([key])
+
+
 def print_keys(keys: Iterable[Key]) -> None:
     """A row for each."""
     table = Table(box=None, pad_edge=False)
@@ -179,7 +223,8 @@ def limits(allowance: Allowance) -> str:
         "a day": allowance.cost_per_day,
         "a month": allowance.cost_per_month,
     }
-    return ", ".join(f"{value:g} {unit}" for unit, value in told.items() if value is not None) or "-"
+    said = [f"{value:g} {unit}" for unit, value in told.items() if value is not None]
+    return ", ".join([*said, *([f"priority {allowance.priority}"] if allowance.priority else [])]) or "-"
 
 
 def day(time_s: float | None) -> str:
