@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from server.access.caller import Allowance
 from server.doctor.finding import Finding, good, problem
 from server.limits.account import Account
-from server.limits.link import Link
+from server.limits.link import OF_A_CLUSTER, Link
 from server.limits.memory import now
 from server.limits.script import StoreDown, Told, keys_of
 from server.settings.limits import LimitsSettings
@@ -30,9 +30,13 @@ async def of_limits(settings: LimitsSettings) -> list[Finding]:
     async with Link(url, timeout_s=settings.timeout_s, counting=Uncounted()) as link:
         try:
             await ask_for_nothing(link)
+            mode = await link.mode()
         except StoreDown as down:
             fix = "start it, or correct limits.url; until then each gateway counts for itself"
             return [problem("limits", f"{name} does not do what it is asked: {down}", fix)]
+    if mode == "cluster":
+        return [problem("limits", f"{name}: {OF_A_CLUSTER}", "correct limits.url; callers of other nodes count for one"
+                        " gateway alone, and while they ask so do all others")]  # fmt: skip
     return [good("limits", f"{name} answers, in {(time.perf_counter() - began_s) * 1000:.1f} ms with connecting")]
 
 

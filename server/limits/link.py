@@ -8,12 +8,15 @@ from typing import Protocol, Self
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as Broken
-from redis.exceptions import RedisError
 
 from server.limits.script import StoreDown, source
 
 MOST_CONNECTIONS = 32
+OF_A_CLUSTER = "it is a node of a Redis Cluster, which is not spoken here: name one Redis that has all keys"
+OF_A_REPLICA = "it is a replica: name the primary"
+OF_A_SENTINEL = "it is a Redis Sentinel, which is not spoken here: name the primary, or what leads to it"
 
 
 class LinkCounting(Protocol):
@@ -52,8 +55,20 @@ class Link:
         """What the script returns. Raises StoreDown."""
         with self._translated():
             async with asyncio.timeout(2 * self._timeout_s):
-                said: Sequence[bytes | int] = await self._reserve(keys=list(keys), args=list(told))
+                try:
+                    said: Sequence[bytes | int] = await self._reserve(keys=list(keys), args=list(told))
+                except ReadOnlyError:
+                    # The primary is another one since: what leads to it is asked anew.
+                    await self._redis.connection_pool.disconnect(inuse_connections=False)
+                    raise
         return said
+
+    async def mode(self) -> str:
+        """What it says that it is: `standalone`, `cluster` or `sentinel`. Raises StoreDown."""
+        with self._translated():
+            async with asyncio.timeout(2 * self._timeout_s):
+                told = await self._redis.info("server")
+        return str(told.get("redis_mode", told.get("server_mode", "standalone")))
 
     async def leave(self, key: str, me: str) -> None:
         """Nothing more will be told under this name. Raises StoreDown."""
@@ -67,4 +82,17 @@ class Link:
             yield
         except (RedisError, OSError, TimeoutError) as failed:
             self._counting.store_failed()
-            raise StoreDown(f"{type(failed).__name__}: {failed}") from failed
+            raise StoreDown(why(failed)) from failed
+
+
+def why(failed: Exception) -> str:
+    """In its own words, or in ours where those would tell nobody what to do."""
+    match failed:
+        case MovedError() | ClusterDownError():
+            return OF_A_CLUSTER
+        case ReadOnlyError():
+            return OF_A_REPLICA
+        case ResponseError() if str(failed).startswith("unknown command 'EVALSHA'"):
+            return OF_A_SENTINEL
+        case _:
+            return f"{type(failed).__name__}: {failed}"

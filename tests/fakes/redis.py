@@ -24,8 +24,9 @@ def program() -> str:
 class RedisServer:
     """Can be killed, started again with what it had, and stopped in its tracks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         (self.port,) = free_ports(1)
+        self._options = options
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self._process: Process | None = None
@@ -34,11 +35,19 @@ class RedisServer:
         """Until it answers."""
         self._process = await asyncio.create_subprocess_exec(
             program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", "",
-            "--appendonly", "yes", "--appendfsync", "always", stdout=DEVNULL, stderr=DEVNULL,
+            "--appendonly", "yes", "--appendfsync", "always", *self._options, stdout=DEVNULL, stderr=DEVNULL,
         )  # fmt: skip
         async with asyncio.timeout(20):
             while not await self._answers():  # noqa: ASYNC110 - it says so to nobody
                 await asyncio.sleep(0.02)
+
+    async def told(self, command: str) -> bytes:
+        """The first line of what it says to a command without blanks in its words."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(command.encode() + b"\r\n")
+        line = await reader.readline()
+        writer.close()
+        return line.rstrip()
 
     async def kill(self) -> None:
         """As if its machine were gone."""
@@ -76,9 +85,9 @@ class RedisServer:
 
 
 @asynccontextmanager
-async def running_redis(folder: Path) -> AsyncIterator[RedisServer]:
-    """One that ends with the block."""
-    server = RedisServer(folder)
+async def running_redis(folder: Path, *options: str) -> AsyncIterator[RedisServer]:
+    """One that ends with the block, with these options too."""
+    server = RedisServer(folder, *options)
     await server.start()
     try:
         yield server

@@ -476,3 +476,40 @@ async def test_no_more_than_so_many_wait_for_the_word_of_redis() -> None:
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_who_leads_to_another_primary_is_followed(tmp_path: Path) -> None:
+    """A service's name leads to the new primary; open connections stay with the old one, which is a replica."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    async with running_redis(tmp_path / "old") as old, running_redis(tmp_path / "new") as new:
+        ports = [old.port]
+
+        async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            to_reader, to_writer = await asyncio.open_connection("127.0.0.1", ports[-1])
+            with contextlib.suppress(ConnectionError):
+                await asyncio.gather(poured(reader, to_writer), poured(to_reader, writer))
+
+        service = await asyncio.start_server(lead, "127.0.0.1", 0)
+        url = f"redis://127.0.0.1:{service.sockets[0].getsockname()[1]}/0"
+        async with Link(url, timeout_s=5.0, counting=Quiet()) as link:
+            limiter = SharedLimiter(link, Quiet(), alone_s=0.0)
+            budgeted = Allowance(cost_per_day=1.0)
+            (await limiter.reserve("anna", budgeted, Amount(1, 1))).end(NOTHING)
+            assert await old.told(f"REPLICAOF 127.0.0.1 {new.port}") == b"+OK"
+            ports.append(new.port)
+            with contextlib.suppress(Limited):
+                (await limiter.reserve("anna", budgeted, Amount(1, 1))).end(NOTHING)
+
+            await limiter.tell()
+            await limiter.tell()
+            (await limiter.reserve("anna", budgeted, Amount(1, 1))).end(NOTHING)
+            assert limiter._is_up
+        service.close()
+
+
+async def poured(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """All that is read is written, until the end."""
+    while part := await reader.read(2**16):
+        writer.write(part)
+    writer.close()
