@@ -16,6 +16,11 @@ def known_store(value: object) -> object:
     """Where limits can be kept: 'memory', or a Redis' URL, which may hold a password. Raises ValueError."""
     if value == "memory" or isinstance(value, SecretStr):
         return value
+    if names_several(value):
+        raise ValueError(
+            "Redis Sentinel and Redis Cluster are not spoken here: name one Redis that has all keys, its primary or"
+            " what leads to it (a service, a proxy): redis://redis:6379/0"
+        )
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
         known = parts is not None and parts.scheme in SCHEMES and (parts.hostname or parts.path) and parts.port != 0
@@ -24,6 +29,13 @@ def known_store(value: object) -> object:
     if not known or not isinstance(value, str):
         raise ValueError("should be 'memory', or where a Redis is: redis://redis:6379/0, rediss://… or unix:///…")
     return SecretStr(value)
+
+
+def names_several(value: object) -> bool:
+    """Whether that names a Sentinel, a Cluster, or several servers."""
+    scheme, _, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    servers = rest.partition("/")[0].rpartition("@")[2]
+    return "sentinel" in scheme or "cluster" in scheme or (scheme in SCHEMES and "," in servers)
 
 
 StoreUrl = Annotated[Literal["memory"] | SecretStr, BeforeValidator(known_store)]

@@ -35,6 +35,18 @@ def test_other_places_are_refused_with_what_to_write(url: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    "url",
+    ["redis+sentinel://:hunter2@a:26379/mymaster", "sentinel://a", "rediss+sentinel://a", "redis-cluster://a:6379",
+     "redis://:hunter2@a:6379,b:6379/0", "redis://a,b"],
+)  # fmt: skip
+def test_several_servers_are_refused_with_what_to_name(url: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Sentinel and Redis Cluster are not spoken here") as caught:
+        read_settings(written(tmp_path, f"limits: {{url: '{url}'}}"), {})
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "more",
     [
         "limits: {default: {requests_per_minute: -1}}",
