@@ -12,6 +12,7 @@ from server.limits.standing import NOTHING, Amount, nanos_of
 MEDIA_TOKENS = 1024  # an image, a sound or a file, whatever its size
 TEMPLATE_TOKENS = 16  # what a chat template writes of its own
 STATED_AT_MOST = 4096
+RENDERED = ("tools", "functions", "documents", "chat_template_kwargs")  # what a template may write beside the messages
 QUESTION_TOKENS = 128  # what is written around a draft that a model is asked about
 
 
@@ -57,9 +58,9 @@ def questions(cascade: Cascade, prompt: Prompt, asked: int, written: int) -> lis
 
 
 def prompt_tokens(prompt: Prompt) -> int:
-    """An estimate: a token for each 4 bytes of the texts of the prompt and its tools, 1,024 for each image, sound or
-    file."""
-    texts = length(prompt.input) + length(prompt.fields.get("tools"))
+    """An estimate: a token for each 4 bytes of the texts of the prompt and of what a template is told beside it, 1,024
+    for each image, sound or file."""
+    texts = length(prompt.input) + sum(length(prompt.fields.get(name)) for name in RENDERED)
     return TEMPLATE_TOKENS + texts // CHARACTERS_PER_TOKEN
 
 

@@ -170,3 +170,15 @@ def test_a_moment_knows_when_its_day_and_its_month_end() -> None:
     assert (leap_day.day, leap_day.month) == ("2024-02-29", "2024-02")
     assert leap_day.day_left_s == leap_day.month_left_s == 86340
     assert (new_years_eve.day, new_years_eve.month_left_s) == ("2025-12-31", 1)
+
+
+@pytest.mark.parametrize("told", [
+    {"documents": [{"title": "x", "text": "y" * 4000}]}, {"chat_template_kwargs": {"context": "y" * 4000}},
+    {"functions": [{"name": "f", "description": "y" * 4000}]}, {"tools": [{"function": {"description": "y" * 4000}}]},
+])  # fmt: skip
+def test_what_a_template_is_told_beside_the_messages_is_reserved_too(told: dict[str, Any]) -> None:
+    asked = {"messages": [{"role": "user", "content": "is it?"}]}
+
+    more = prompt_tokens(Prompt({**asked, **told}, "1")) - prompt_tokens(Prompt(asked, "1"))
+
+    assert 1000 <= more < 1010
