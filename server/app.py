@@ -24,6 +24,7 @@ from server.endpoints import DOORS, answering, count_tokens, get_decision, not_s
 from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
+from server.openapi import describing
 from server.passing import ENDPOINTS
 from server.pools import watched
 from server.readiness import Leaving, Readiness
@@ -46,6 +47,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.state = state
     app.state.metrics = Metrics()
     app.state.leaving = Leaving()
+    app.state.describe = describing(app)
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)
     for door in DOORS:

@@ -1,6 +1,8 @@
 """What the gateway says of itself: its models, pools and cascades, whether it is well, and its metrics."""
 
-from fastapi import FastAPI, Request
+from collections.abc import Callable
+
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -11,7 +13,6 @@ from server.access.guard import Guard
 from server.arriving import caller_of, operator_of
 from server.building import Served
 from server.cascades import Overseen, cascade_card
-from server.openapi import described
 from server.permitting import visible
 from server.pools import pool_card
 from server.readiness import Leaving, Readiness
@@ -62,11 +63,11 @@ async def list_cascades(request: Request) -> JSONResponse:
     return JSONResponse({"object": "list", "data": [cascade_card(one) for one in overseen.values()]})
 
 
-async def document(request: Request) -> JSONResponse:
+async def document(request: Request) -> Response:
     """What can be asked of the gateway, by OpenAPI."""
     names = visible(await caller_of(request), request.app.state.served)
-    app: FastAPI = request.app
-    return JSONResponse(described(app.routes, version=app.version, names=names))
+    describe: Callable[[tuple[str, ...]], bytes] = request.app.state.describe
+    return Response(describe(tuple(names)), media_type="application/json")
 
 
 async def health() -> JSONResponse:

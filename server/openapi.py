@@ -1,7 +1,10 @@
 """The gateway's OpenAPI document: its routes, what their bodies are checked for, and what errors look like."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
+import orjson
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, JsonValue
 from pydantic.json_schema import models_json_schema
@@ -15,6 +18,7 @@ from server.endpoints import DOORS
 from server.passing import ENDPOINTS, PassedRequest
 
 REF = "#/components/schemas/{model}"
+MOST_DOCUMENTS = 64
 ERROR: JsonObject = {
     "type": "object",
     "description": "OpenAI's shape; below /v1/messages it is Anthropic's.",
@@ -65,6 +69,15 @@ def described(routes: Iterable[BaseRoute], *, version: str, names: Sequence[str]
                 schema = refs[models[path], "validation"]
                 operation["requestBody"] = {"required": True, **content("the request", schema)}
     return document
+
+
+def describing(app: FastAPI) -> Callable[[tuple[str, ...]], bytes]:
+    """The document of an application as JSON, by what clients may ask for; made once for each, as it takes a while."""
+
+    def document(names: tuple[str, ...]) -> bytes:
+        return orjson.dumps(described(app.routes, version=app.version, names=names))
+
+    return lru_cache(maxsize=MOST_DOCUMENTS)(document)
 
 
 def inner(outer: JsonObject, name: str) -> dict[str, JsonValue]:

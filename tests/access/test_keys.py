@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import anthropic
 import openai
+import orjson
 import pytest
 from fakes.gateway import running_app
 from fakes.keys import issued
@@ -173,6 +174,23 @@ async def test_without_a_key_nothing_is_answered_but_whether_the_gateway_is_well
 
     assert {path for (_, path), status in answers.items() if status != 401} == {"/health", "/ready"}
     assert len(answers) > 20
+
+
+async def test_the_document_of_what_can_be_asked_is_made_once_for_those_who_may_ask_the_same() -> None:
+    """It takes 30 ms, and no limit counts who asks for it."""
+    tier = {"model": "x", "price": {"input": 1.0, "output": 1.0}, "urls": ["http://127.0.0.1:9"]}
+    app = create_app(Settings.model_validate({"tiers": {"small": tier}, "store": {"url": "none"}}))
+
+    first, again, other = (app.state.describe(names) for names in (("small",), ("small",), ()))
+
+    assert first is again
+    assert orjson.loads(first) != orjson.loads(other)
+    async with (
+        running_app(app) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/openapi.json") as reply,
+    ):
+        assert await reply.read() == first
 
 
 async def test_a_key_that_is_over_says_so_to_its_owner_alone(gateway, tmp_path: Path) -> None:
