@@ -16,6 +16,7 @@ from server.access.opening import guarded
 from server.admin.app import add_admin_routes
 from server.admin.listening import operators_served
 from server.auditing import auditing
+from server.bodies import Bodies
 from server.building import Served, auditor_of, build, new_session
 from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
@@ -47,6 +48,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.state = state
     app.state.metrics = Metrics()
     app.state.leaving = Leaving()
+    app.state.bodies = Bodies(settings.server.most_bodies_bytes)
     app.state.describe = describing(app)
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)

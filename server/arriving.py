@@ -8,6 +8,7 @@ from fastapi import Request
 
 from server.access.caller import Caller
 from server.access.guard import Guard, refuse_others
+from server.bodies import Bodies
 from server.errors import RequestError
 from server.settings.server import ServerSettings
 
@@ -35,9 +36,17 @@ async def operator_of(request: Request) -> Caller:
     return refuse_others(await caller_of(request))
 
 
-async def read_body(request: Request, server: ServerSettings, *, most: int | None = None) -> bytes:
-    """The body of a JSON request, of `most` bytes. Raises RequestError where it is another kind, too large, or too long
-    in coming."""
+def bodies_of(request: Request) -> Bodies:
+    """Those that are being read."""
+    bodies: Bodies = request.app.state.bodies
+    return bodies
+
+
+async def read_body(
+    request: Request, server: ServerSettings, caller: Caller, *, most: int | None = None
+) -> bytes:  # fmt: skip
+    """The body of a JSON request, of `most` bytes. Raises RequestError where it is another kind, too large, too long in
+    coming, or one of too many."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RequestError("content-type: send the body as application/json", status=415)
@@ -46,13 +55,15 @@ async def read_body(request: Request, server: ServerSettings, *, most: int | Non
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit):
         raise too_large
-    body = bytearray()
+    body, bodies = bytearray(), bodies_of(request)
     try:
-        async with asyncio.timeout(server.body_s):
-            async for part in request.stream():
-                body += part
-                if len(body) > limit:
-                    raise too_large
+        with bodies.held(caller.id) as more:
+            async with asyncio.timeout(server.body_s):
+                async for part in request.stream():
+                    more(len(part))
+                    body += part
+                    if len(body) > limit:
+                        raise too_large
     except TimeoutError as late:
         raise RequestError(f"the body did not come within {server.body_s:g} s", status=408) from late
     return bytes(body)

@@ -53,7 +53,7 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
     async def answered(request: Request) -> Response:
         settings: Settings = request.app.state.settings
         caller = await caller_of(request)
-        body = await read_body(request, settings.server)
+        body = await read_body(request, settings.server, caller)
         began_s = time.perf_counter()
         served: Served = request.app.state.served
         arrival = Arrival(request_id_of(request), int(time.time()), request.headers)
@@ -90,7 +90,7 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
         served: Served = request.app.state.served
         admission: Admission = request.app.state.admission
         caller = await caller_of(request)
-        body = await read_body(request, server)
+        body = await read_body(request, server, caller)
         asked, fields = read_passed(body)
         refuse_model(caller, asked, served)
         tier = tier_of(found(asked, served), path)
@@ -110,7 +110,7 @@ async def count_tokens(request: Request) -> JSONResponse:
     admission: Admission = request.app.state.admission
     caller = await caller_of(request)
     request_id = request_id_of(request)
-    model, fields = read_count(await read_body(request, settings.server))
+    model, fields = read_count(await read_body(request, settings.server, caller))
     refuse_model(caller, model, served)
     fields = passed_on(fields, caller, extras=False)
     tiers = found(model, served).tiers
@@ -145,5 +145,5 @@ async def take_feedback(request: Request) -> JSONResponse:
     """What somebody thinks of an answer."""
     server: ServerSettings = request.app.state.settings.server
     caller = await caller_of(request)
-    body = await read_body(request, server, most=MOST_BYTES)
+    body = await read_body(request, server, caller, most=MOST_BYTES)
     return await heard(request.app.state.keeping, read_feedback(body), caller)

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 
 from models.wire import JsonObject
+from server.access.caller import Caller
 from server.access.issuing import Issued, issue, renew
 from server.access.key import is_id
 from server.access.opening import Access, Keys
@@ -50,32 +51,32 @@ async def get_key(request: Request, identity: str) -> JSONResponse:
 async def create_key(request: Request) -> JSONResponse:
     """A new key: its text is in this answer, and nowhere else."""
     by = await administering(request)
-    wanted = checked(KeyWish, read_fields(await read_body(request, server_of(request), most=MOST_BYTES)))
+    wanted = checked(KeyWish, read_fields(await read_body(request, server_of(request), by, most=MOST_BYTES)))
     refuse_unknown_models(wanted.allowance.models, request)
     async with told(request) as keys:
         issued = await issue(keys.table, wanted.wish)
-    log.info("key created", key=issued.key.id, admin=issued.key.is_admin, by=by)
+    log.info("key created", key=issued.key.id, admin=issued.key.is_admin, by=by.id)
     return reply(with_text(issued), 201)
 
 
 async def change_key(request: Request, identity: str) -> JSONResponse:
     """A key is to be otherwise."""
     by = await administering(request)
-    change = checked(KeyChange, read_fields(await read_body(request, server_of(request), most=MOST_BYTES)))
+    change = checked(KeyChange, read_fields(await read_body(request, server_of(request), by, most=MOST_BYTES)))
     refuse_unknown_models(change.allowance.models if change.allowance else None, request)
     async with told(request) as keys:
         key = await keys.table.change(identity, change.changed)
-    log.info("key changed", key=key.id, by=by)
+    log.info("key changed", key=key.id, by=by.id)
     return reply(shown(key))
 
 
 async def renew_key(request: Request, identity: str) -> JSONResponse:
     """Another secret for a key."""
     by = await administering(request)
-    wanted = checked(Renewal, read_fields(await read_body(request, server_of(request), most=MOST_BYTES)))
+    wanted = checked(Renewal, read_fields(await read_body(request, server_of(request), by, most=MOST_BYTES)))
     async with told(request) as keys:
         issued = await renew(keys.table, identity, grace_s=wanted.grace_s)
-    log.info("key renewed", key=issued.key.id, grace_s=wanted.grace_s, by=by)
+    log.info("key renewed", key=issued.key.id, grace_s=wanted.grace_s, by=by.id)
     return reply(with_text(issued))
 
 
@@ -84,14 +85,14 @@ async def revoke_key(request: Request, identity: str) -> JSONResponse:
     by = await administering(request)
     async with told(request) as keys:
         key = await keys.table.revoke(identity)
-    log.info("key revoked", key=key.id, by=by)
+    log.info("key revoked", key=key.id, by=by.id)
     return reply(shown(key))
 
 
-async def administering(request: Request) -> str:
+async def administering(request: Request) -> Caller:
     """Which operator asks. Raises RequestError."""
     access: Access = request.app.state.access
-    return (await access.operator(request.headers)).id
+    return await access.operator(request.headers)
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from server.settings.access import AdminSettings, OidcSettings, Origin, TlsSettings
 from server.settings.section import Seconds, Section
 
+BODIES_BYTES = 256 * 2**20
+
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address."""
@@ -35,6 +37,7 @@ class ServerSettings(Section):
     headers_s: Seconds = 10.0
     send_s: Seconds = 30.0
     max_body_bytes: Annotated[int, Field(gt=0)] = 20 * 2**20
+    bodies_bytes: Annotated[int, Field(gt=0)] | None = None
     body_s: Seconds = 60.0
     deadline_s: Seconds = 900.0
     shutdown_s: Seconds = 30.0
@@ -62,6 +65,17 @@ class ServerSettings(Section):
         if self.auth != "keys" and not is_loopback(self.admin.host):
             raise ValueError("admin.host: without keys anyone could administer the gateway: say `auth: keys`")
         return self
+
+    @model_validator(mode="after")
+    def _has_room_for_a_body(self) -> Self:
+        if self.bodies_bytes is not None and self.bodies_bytes < 2 * self.max_body_bytes:
+            raise ValueError("bodies_bytes: should be twice max_body_bytes or more: one caller may have half of it")
+        return self
+
+    @property
+    def most_bodies_bytes(self) -> int:
+        """How much of bodies may be coming in at once."""
+        return self.bodies_bytes or max(BODIES_BYTES, 2 * self.max_body_bytes)
 
     @property
     def admin_port(self) -> int | None:
