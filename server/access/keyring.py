@@ -61,6 +61,9 @@ class Keyring:
                 self._known.clear()
             for key in changes.keys:
                 self._learn(key)
+            for identity in changes.unreadable:
+                self._known.pop(identity, None)
+                log.error("a key cannot be read, and is not taken: use the version that wrote it", key=identity)
             self._revision, self._read_s = changes.last, began_s
 
     def _learn(self, key: Key) -> None:
@@ -88,15 +91,22 @@ class Keyring:
             await asyncio.sleep(POLL_S)
 
     async def tell_used_at_times(self) -> None:
-        """Say when keys were last used, by the minute."""
+        """Say when keys were last used, by the minute; where that cannot be written now, in the next."""
         if self._clock() - self._told_s >= USED_EVERY_S:
-            await self.tell_used()
+            try:
+                await self.tell_used()
+            except (StoreDown, Refused) as down:
+                log.warning("last uses of keys are not kept", cause=str(down))
 
     async def tell_used(self) -> None:
         """The same, now. Raises StoreDown."""
         used, self._used = self._used, {}
         self._told_s = self._clock()
-        await self._table.used(used)
+        try:
+            await self._table.used(used)
+        except BaseException:
+            self._used = {**used, **self._used}
+            raise
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,10 +28,12 @@ class TooManyKeys(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Keys that changed behind a revision, and the last revision that there is."""
+    """Keys that changed behind a revision, and the last revision that there is; `unreadable` are the ids of those whose
+    rows say what is not known here: a later version may have written them."""
 
     keys: tuple[Key, ...]
     last: int
+    unreadable: tuple[str, ...] = ()
 
 
 class KeyTable:
@@ -49,13 +51,14 @@ class KeyTable:
                 return Changes((), last)
             # A database that was set back to an older state has fewer revisions than were seen: all is read again.
             behind = revision if last > revision else 0
-            return Changes(await keys_in(connection, behind, last), last)
+            keys, unreadable = await keys_in(connection, behind, last)
+            return Changes(keys, last, unreadable)
 
         return await self._database.read(work)
 
     async def all(self) -> Sequence[Key]:
-        """All keys, revoked ones too, in the order of their making."""
-        keys = await self._database.read(lambda connection: keys_in(connection, 0, None))
+        """All keys that can be read, revoked ones too, in the order of their making."""
+        keys, _ = await self._database.read(lambda connection: keys_in(connection, 0, None))
         return sorted(keys, key=lambda key: (key.created, key.id))
 
     async def find(self, identity: str) -> Key | None:
@@ -111,8 +114,10 @@ async def next_revision(connection: AsyncConnection) -> int:
     return revision
 
 
-async def keys_in(connection: AsyncConnection, behind: int, last: int | None) -> tuple[Key, ...]:
-    """The keys with revisions behind the first and up to the last."""
+async def keys_in(
+    connection: AsyncConnection, behind: int, last: int | None
+) -> tuple[tuple[Key, ...], tuple[str, ...]]:  # fmt: skip
+    """The keys with revisions behind the first and up to the last, and the ids of those that cannot be read."""
     wanted = select(KEYS).where(KEYS.c.revision > behind)
     if last is not None:
         wanted = wanted.where(KEYS.c.revision <= last)
@@ -122,12 +127,18 @@ async def keys_in(connection: AsyncConnection, behind: int, last: int | None) ->
 async def key_of(connection: AsyncConnection, identity: str) -> Key | None:
     """The key of that id."""
     rows = await connection.execute(select(KEYS).where(KEYS.c.id == identity))
-    return next(iter(told(fields_of(row) for row in rows)), None)
+    return next(iter(told(fields_of(row) for row in rows)[0]), None)
 
 
-def told(rows: Iterable[Mapping[str, object]]) -> tuple[Key, ...]:
-    """Keys as they stand in their rows."""
-    return tuple(KEY.validate_python({name: row[name] for name in row if name != "revision"}) for row in rows)
+def told(rows: Iterable[Mapping[str, object]]) -> tuple[tuple[Key, ...], tuple[str, ...]]:
+    """Keys as they stand in their rows, and the ids of those that cannot be read: one must not keep all others out."""
+    keys, unreadable = list[Key](), list[str]()
+    for row in rows:
+        try:
+            keys.append(KEY.validate_python({name: row[name] for name in row if name != "revision"}))
+        except ValidationError:
+            unreadable.append(str(row["id"]))
+    return tuple(keys), tuple(unreadable)
 
 
 def row_of(key: Key, revision: int) -> dict[str, object]:

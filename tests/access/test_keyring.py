@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from fakes.keys import key_of
+from fakes.stores import rows
+from fakes.waiting import until
 from starlette.datastructures import Headers
 
 from server.access.guard import Keyholders
@@ -29,7 +31,7 @@ class Clock:
 class Flaky(KeyTable):
     """A table whose database can be taken away."""
 
-    is_down = False
+    is_down = is_read_only = False
     asked = 0
     told: Changes | None = None
 
@@ -40,6 +42,11 @@ class Flaky(KeyTable):
         if self.told is not None:
             return self.told
         return await super().changed_since(revision)
+
+    async def used(self, when) -> None:
+        if self.is_read_only:
+            raise StoreDown("read-only")
+        await super().used(when)
 
 
 @pytest.fixture
@@ -142,6 +149,43 @@ async def test_the_last_use_is_told_once_a_minute(stage) -> None:
     after = await elsewhere.find(key.id)
 
     assert (before.last_used, after.last_used is None) == (None, False)
+
+
+async def test_a_database_that_takes_no_writes_costs_no_last_use_and_is_not_said_to_be_unreadable(
+    stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keyring, table, clock, elsewhere = stage
+    key = await added(elsewhere)
+    await keyring.refresh()
+    keyring.used(key.id)
+    table.is_read_only = True
+    clock.now_s += USED_EVERY_S
+
+    async with kept_up(keyring):
+        await until(lambda: "last uses of keys are not kept" in capsys.readouterr().out)
+        table.is_read_only = False
+        clock.now_s += USED_EVERY_S
+        await keyring.tell_used_at_times()
+
+    assert (await elsewhere.find(key.id)).last_used is not None
+
+
+async def test_a_key_that_cannot_be_read_is_no_key_and_keeps_nobody_else_out(stage, tmp_path: Path) -> None:
+    """A later version wrote it, which knows a mode that this one does not."""
+    keyring, _, _, elsewhere = stage
+    before, later = await added(elsewhere), await added(elsewhere)
+    await keyring.refresh()
+    await elsewhere.change(later.id, lambda key: replace(key, name="new"))
+    rows(tmp_path, f"""UPDATE keys SET allowance = '{{"modes": ["unheard-of"]}}' WHERE id = '{later.id}'""")  # noqa: S608
+    after = await added(elsewhere)
+
+    await keyring.refresh()
+
+    assert keyring.find(later.id) is None
+    assert keyring.find(before.id) is not None
+    assert keyring.find(after.id) is not None
+    assert keyring.is_readable
+    assert {key.id for key in await elsewhere.all()} == {before.id, after.id}
 
 
 async def test_a_gateway_begins_without_the_database_and_tells_what_it_knows_at_the_end(stage) -> None:
