@@ -1,5 +1,7 @@
 """Where decisions are kept: can it be written, and is there room?"""
 
+import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +27,29 @@ async def of_store(settings: StoreSettings, state: Path | None) -> list[Finding]
             warning("store", "nothing is kept", "set store.folder: decisions, audits and usage would be kept there")
         ]
     try:
-        Journal.opened(home.journal, max_bytes=0).close()
+        try_to_write(home.journal)
     except OSError as unwritable:
         fix = "choose another store.folder, or give this user the right to write there"
         return [problem("store", f"{home.journal} cannot be written: {unwritable.strerror}", fix)]
-    return [*await of_database(home.url), *room(home.folder, settings.journal_max_bytes)]
+    return [*await of_database(home.url), *room(nearest(home.folder), settings.journal_max_bytes)]
+
+
+def try_to_write(journal: Path) -> None:
+    """Raise OSError where a journal could not be written there. A folder that is not there stays so: whoever asks may
+    be another user than the gateway's, who could not write to what this one makes."""
+    if journal.is_dir():
+        Journal.opened(journal, max_bytes=0).close()
+        return
+    made_in = nearest(journal)
+    if not made_in.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(made_in, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def nearest(place: Path) -> Path:
+    """The place, or what there is of the way to it."""
+    return next(one for one in (place, *place.absolute().parents) if one.exists())
 
 
 async def of_database(url: str) -> list[Finding]:

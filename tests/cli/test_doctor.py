@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from fakes.scripted import Script, ScriptedServer
 
+from server.doctor.keeping import of_store
 from server.doctor.servers import clock_of
+from server.settings.store import StoreSettings
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -111,6 +113,15 @@ async def test_the_same_as_json(stack: AsyncExitStack, tmp_path: Path) -> None:
         "said": "its tiers have one tokenizer",
         "fix": None,
     } in json.loads(said)
+
+
+def test_a_store_that_is_not_there_yet_stays_so_for_the_user_whose_it_will_be(tmp_path: Path) -> None:
+    settings = StoreSettings(folder=tmp_path / "var" / "smallfirst")
+
+    findings = asyncio.run(of_store(settings, None))
+
+    assert [finding.level for finding in findings] == ["good"]
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_store_that_cannot_be_written(stack: AsyncExitStack, tmp_path: Path) -> None:
