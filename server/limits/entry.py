@@ -25,7 +25,7 @@ class Closed:
 @dataclass(eq=False, slots=True)
 class Entry:
     """One caller's account here, under a name of its own in Redis, and what is not told there yet: of the minute, and
-    of which days and months."""
+    of which days and months. `allowance` is that of its last request: those of a subject's tokens may differ."""
 
     caller: str
     account: Account = field(default_factory=Account)
@@ -64,19 +64,19 @@ class Entry:
         holds = self.account.running and moment.clock_s - self.told_s >= beat_s
         return bool(self.untold or holds)
 
-    def refused(self, why: Limited, standing: Standing) -> None:
+    def refused(self, why: Limited, standing: Standing, allowance: Allowance) -> None:
         """Redis has said no: where the minute's requests are used up, that holds for a while."""
-        limit = self.allowance.requests_per_minute
+        limit = allowance.requests_per_minute
         if why.reason == "requests" and limit:
             faded_s = (standing.requests + 1 - limit) * MINUTE_S / limit
-            self.closed = Closed(self.told_s + min(CLOSED_S, faded_s), self.allowance, why)
+            self.closed = Closed(self.told_s + min(CLOSED_S, faded_s), allowance, why)
 
 
-def refuse_unasked(entry: Entry, moment: Moment) -> None:
+def refuse_unasked(entry: Entry, allowance: Allowance, moment: Moment) -> None:
     """Raise Limited where the answer is known, or too many of the caller's requests wait for theirs: who sends far more
     than it may is not to keep Redis, or this gateway, busy."""
     closed = entry.closed
-    if closed is not None and moment.clock_s < closed.until_s and closed.allowance == entry.allowance:
+    if closed is not None and moment.clock_s < closed.until_s and closed.allowance == allowance:
         raise Limited(closed.why.reason, closed.why.problem)
     if entry.asking >= MOST_ASKING:
         raise limited(Refusal("requests", SOON_S), [])

@@ -57,17 +57,17 @@ class SharedLimiter:
         entry = self._entries.of(caller, moment)
         entry.allowance = allowance
         if self._is_up:  # else it may be asked just now, aside, for as long as its limit is
-            refuse_unasked(entry, moment)
+            refuse_unasked(entry, allowance, moment)
             entry.asking += 1
             try:
                 async with entry.lock:
                     with suppress(StoreDown):
                         if self._is_up:
-                            said = await self._said(entry, wanted, moment.day, moment.month)
-                            return self._decided(entry, said, wanted, moment)
+                            said = await self._said(entry, allowance, wanted, moment.day, moment.month)
+                            return self._decided(entry, allowance, said, wanted, moment)
             finally:
                 entry.asking -= 1
-        return self._alone(entry, wanted, moment)
+        return self._alone(entry, allowance, wanted, moment)
 
     async def run(self) -> None:
         """Tell Redis what has changed, and that this gateway still holds what it holds, until cancelled."""
@@ -96,21 +96,21 @@ class SharedLimiter:
     def _is_up(self) -> bool:
         return self._down_since_s is None
 
-    def _decided(self, entry: Entry, said: Heard, wanted: Amount, moment: Moment) -> Hold:
-        account, allowance = entry.account, entry.allowance
+    def _decided(self, entry: Entry, allowance: Allowance, said: Heard, wanted: Amount, moment: Moment) -> Hold:
+        account = entry.account
         standing = said.standing(account, moment)
         if not said.allowed:
             why = refusal(standing, allowance, wanted, moment) or Refusal("requests", SOON_S)
             refused = limited(why, rates_of(standing, allowance))
-            entry.refused(refused, standing)
+            entry.refused(refused, standing, allowance)
             raise refused
         account.standing(allowance, moment)
         account.took(wanted)
         left = Standing(said.requests + 1, said.tokens + wanted.tokens)
         return self._hold(entry, rates_of(left, allowance), wanted, moment)
 
-    def _alone(self, entry: Entry, wanted: Amount, moment: Moment) -> Hold:
-        account, allowance = entry.account, entry.allowance
+    def _alone(self, entry: Entry, allowance: Allowance, wanted: Amount, moment: Moment) -> Hold:
+        account = entry.account
         alone_s = 0.0 if self._down_since_s is None else moment.clock_s - self._down_since_s
         if alone_s > self._alone_s and not is_unbudgeted(allowance):
             raise unavailable()
@@ -131,14 +131,14 @@ class SharedLimiter:
 
         return Hold(rates, over)
 
-    async def _said(self, entry: Entry, wanted: Amount | None, day: str, month: str) -> Heard:
+    async def _said(
+        self, entry: Entry, allowance: Allowance, wanted: Amount | None, day: str, month: str
+    ) -> Heard:  # fmt: skip
         entry.version += 1
         entry.untold.discard((day, month))
         owed_requests, entry.owed_requests = entry.owed_requests, 0.0
         owed_tokens, entry.owed_tokens = entry.owed_tokens, 0.0
-        told = Told(
-            entry.me, entry.version, entry.account, entry.allowance, owed_requests, owed_tokens, wanted, self._held_s
-        )
+        told = Told(entry.me, entry.version, entry.account, allowance, owed_requests, owed_tokens, wanted, self._held_s)
         try:
             words = await self._scripts.reserve(keys_of(entry.caller, day, month), told.arguments(day, month))
         except BaseException as failed:
@@ -158,14 +158,14 @@ class SharedLimiter:
         due = [entry for entry in self._entries if entry.is_due(moment, self._held_s / BEATS)]
         with suppress(StoreDown):
             if not due and not self._is_up:
-                await self._said(Entry(""), None, moment.day, moment.month)
+                await self._said(Entry(""), Allowance(), None, moment.day, moment.month)
             for entry in due:
                 await self._tell(entry, moment)
 
     async def _tell(self, entry: Entry, moment: Moment) -> None:
         async with entry.lock:
             for day, month in sorted(entry.untold) or [(moment.day, moment.month)]:
-                await self._said(entry, None, day, month)
+                await self._said(entry, entry.allowance, None, day, month)
 
     def _went_down(self, failed: StoreDown) -> None:
         if self._down_since_s is None:

@@ -513,3 +513,14 @@ async def poured(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     while part := await reader.read(2**16):
         writer.write(part)
     writer.close()
+
+
+async def test_each_request_is_held_to_its_own_tokens_limits_whatever_else_its_subject_asks(gateways: Gateways) -> None:
+    """Two tokens of one subject may allow different things, and come at once."""
+    one = await gateways.one()
+    held, free = Allowance(requests_per_minute=1), Allowance()
+
+    asked = [one.reserve(gateways.caller, allowance, NOTHING) for allowance in (held, held, held, free)]
+    said = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert [isinstance(one, Hold) for one in said] == [True, False, False, True]
