@@ -181,7 +181,7 @@ def hand_out(issued: Issued) -> None:
 
 def say_revoked(key: Key) -> None:
     """That it is done."""
-    sys.stderr.write(f"key {key.id} ({key.name}) is revoked, at all gateways within 5 s\n")
+    sys.stderr.write(f"key {key.id} ({printable(key.name)}) is revoked, at all gateways within 5 s\n")
 
 
 def say_changed(key: Key) -> None:

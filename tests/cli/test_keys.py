@@ -66,6 +66,19 @@ def test_a_rotated_key_has_another_secret_and_a_revoked_one_is_out_of_the_list(
     assert renewed != key
 
 
+def test_a_name_that_a_terminal_would_obey_is_shown_without_that(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = created(config, capsys, name="a\x9b2Jb\u202ec")
+
+    run_list(config, {}, revoked=False)
+    run_revoke(config, {}, key[:11])
+
+    said = capsys.readouterr()
+    assert "a?2Jb?c" in said.out
+    assert "a?2Jb?c" in said.err
+
+
 @pytest.mark.parametrize(
     ("fields", "mistake"),
     [
