@@ -42,7 +42,7 @@ class ProvidersTokens:
         """Which key it says that it is signed with, and how."""
         try:
             header = jwt.get_unverified_header(token)
-        except (PyJWTError, ValueError) as wrong:
+        except (PyJWTError, ValueError, RecursionError) as wrong:  # the last of older versions of PyJWT
             raise bad("it is none") from wrong
         key_id, algorithm = header.get("kid"), header.get("alg")
         if algorithm not in self._settings.algorithms:

@@ -250,3 +250,11 @@ def signed_with_secret(claims: dict[str, object], secret: bytes) -> str:
     signed = f"{packed({'alg': 'HS256', 'kid': 'one'})}.{packed(claims)}"
     signature = hmac.new(secret, signed.encode(), hashlib.sha256).digest()
     return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+@pytest.mark.parametrize("inside", ["[" * 5500 + "]" * 5500, "9" * 11_000, '{"a":' * 1500 + "1" + "}" * 1500])
+async def test_a_token_whose_header_is_odd_json_is_none(checking, inside: str) -> None:
+    tokens, _, _ = checking
+    header = base64.urlsafe_b64encode(f'{{"alg": "RS256", "kid": "one", "x": {inside}}}'.encode()).rstrip(b"=").decode()
+
+    assert await reason_of(tokens, f"{header}.e30.eA") == "bad-token"
