@@ -249,7 +249,7 @@ class Answer(Response):
             waited_s=round(outcome.waited_s, 4),
         )
         if order.ticket is not None:
-            order.ticket.over(outcome, self._id)
+            order.ticket.over(outcome, self._id, order.trace)
         if order.trace is not None:
             order.trace.ended(outcome, is_cut_off=status == CLIENT_LEFT, response_id=order.asked.writer.id)
 

@@ -59,6 +59,39 @@ async def seen(url: str, line: str) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_an_audit_is_a_part_of_its_requests_trace(collector: Collector) -> None:
+    parents: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        parents.append(request.headers["traceparent"])
+        return await ScriptedServer(Script("no")).answer(request, await request.json())
+
+    audits = {"audits": {"rate": 1.0, "spend_per_day": 1.0}}
+    async with traced(collector, Script("yes"), Script(handler=answer), cascade=audits) as url:
+        await asked(url)
+        await seen(url, 'smallfirst_audits_total{cascade="auto",result="disagreed"} 1.0')
+
+    root, audit = only(collector, CHAT), only(collector, "audit")
+    call = next(span for span in collector.named("chat scripted") if told(span)["smallfirst.tier"] == "large")
+    posted = next(span for span in collector.named("POST") if span.parent_span_id == call.span_id)
+    assert {span.trace_id for span in collector.spans} == {root.trace_id}
+    assert (audit.parent_span_id, call.parent_span_id) == (root.span_id, audit.span_id)
+    assert told(audit) == {"smallfirst.result": "disagreed"}
+    assert [one.split("-")[1:3] for one in parents] == [[root.trace_id.hex(), posted.span_id.hex()]]
+    assert not [span for span in collector.spans if QUESTION in str(span)]
+
+
+async def test_an_audit_that_fails_says_so(collector: Collector) -> None:
+    audits = {"audits": {"rate": 1.0, "spend_per_day": 1.0}}
+    async with traced(collector, Script("yes"), Script(status=503), cascade=audits) as url:
+        await asked(url)
+        await seen(url, 'smallfirst_audits_total{cascade="auto",result="failed"} 1.0')
+
+    audit = only(collector, "audit")
+    assert (told(audit)["error.type"], audit.status.code) == ("failed", FAILED)
+    assert only(collector, CHAT).status.code != FAILED
+
+
 async def test_the_time_in_a_queue_is_in_the_trace(collector: Collector) -> None:
     opened, came = asyncio.Event(), asyncio.Event()
 
