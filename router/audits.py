@@ -127,12 +127,14 @@ class Entry(Generic[Kept]):
 class Tally(Generic[Kept]):
     """Adds up requests, and lets audits out in the order of theirs, each with the requests since the one before.
 
-    A process that ends takes along what it saw since its last audit: requests that had none, on average an exposure of
-    1. So each begins with 2, all of it unseen.
+    A process that ends takes along what it saw since its last audit: requests that had none. Where a share a of the
+    drafts is `accepted`, in (0, 1], that is an exposure of 1 / a on average. So each begins with twice that, all of it
+    unseen: without it, the requests between two audits would seem fewer than they were, and losses more frequent.
     """
 
-    def __init__(self) -> None:
-        self._span = Span(LOST_AT_START, LOST_AT_START)
+    def __init__(self, *, accepted: float = 1.0) -> None:
+        lost = LOST_AT_START / accepted
+        self._span = Span(lost, lost)
         self._entries = deque[Entry[Kept]]()
 
     def passed(self, request: Span) -> None:

@@ -63,6 +63,11 @@ class Certificate(BaseModel):
         return 1 if self.renewal is None else self.renewal.round
 
     @property
+    def acceptance(self) -> float:
+        """The share of requests whose draft was accepted when it was given, in (0, 1]; 1 where that is not known."""
+        return min(1.0, self.accepted / self.questions) or 1.0
+
+    @property
     def watched(self) -> tuple[str, float] | None:
         """By which grader audits watch it, and what share of requests may disagree; None where none do."""
         if self.loss == "disagreement":

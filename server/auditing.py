@@ -6,7 +6,6 @@ while the final tier has no room, and end when the gateway does.
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -152,7 +151,7 @@ class Auditor:
         self._ledger = ledger
         self._counting = counting
         self._now_s = now_s
-        self._tallies = defaultdict[str | None, Tally[Audit]](Tally[Audit])
+        self._tallies = dict[str | None, Tally[Audit]]()
         self._queue = asyncio.Queue[Job](QUEUED)
         self._place = 0
         self._own: set[str] = set()
@@ -181,7 +180,7 @@ class Auditor:
 
     def ended(self, ticket: Ticket, outcome: Outcome, decision: str, trace: Trace | None = None) -> None:
         """A request was answered whole."""
-        watch, tally = self.watches.get(ticket.cluster), self._tallies[ticket.cluster]
+        watch, tally = self.watches.get(ticket.cluster), self._tally(ticket.cluster)
         if watch is not None and outcome.first_confidence is not None:
             watch.scored(outcome.first_confidence)
         accepted = outcome.tier != self.cascade.final.name
@@ -287,12 +286,18 @@ class Auditor:
         audit = found if isinstance(found, Audit) else None
         if not isinstance(found, Audit):
             self._counting.audited(self.cascade.name, found)
-        lost, tally = Span(), self._tallies[job.cluster]
+        lost, tally = Span(), self._tally(job.cluster)
         for one, span in tally.ended(job.entry, audit):
             lost += span
             kept = replace(one, exposure=lost.exposure, unseen=lost.unseen, threshold=lost.threshold)
             lost = Span() if self._keep(kept) else lost.without(one.propensity)
         tally.returned(lost)
+
+    def _tally(self, cluster: str | None) -> Tally[Audit]:
+        if cluster not in self._tallies:
+            watch = self.watches.get(cluster)
+            self._tallies[cluster] = Tally(accepted=1.0 if watch is None else watch.certificate.acceptance)
+        return self._tallies[cluster]
 
     def _keep(self, audit: Audit) -> bool:
         """Whether the ledger takes it; where it cannot, nothing was found out."""

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from models.prompt import Prompt
-from router.alarm import Stretch, folded
+from router.alarm import Alarm, Stretch, folded
 from router.audits import DAY_S, LOST_AT_START, AuditRules, Sampling, Span, Tally, can_be_audited, to_audit
 
 EPSILON = 0.1
@@ -120,6 +120,26 @@ def test_audits_come_out_in_the_order_of_their_requests_with_all_exposure() -> N
     assert tally.ended(first, "first") == [("first", Span(LOST_AT_START + 1.0, LOST_AT_START)), ("second", Span(1.0))]
     assert tally.ended(third, "third") == [("third", Span(0.5))]
     assert tally.ended(tally.began(Span(0.5)), "fourth") == [("fourth", Span(0.75))]
+
+
+def test_gateways_that_end_often_raise_no_false_alarm_where_few_drafts_are_accepted() -> None:
+    random, accepted = Random(1), 0.13
+
+    alarmed = sum(sounds(random, accepted=accepted, loss=0.02, exposure=4_000, ends_after=20) for _ in range(60))
+
+    assert alarmed <= 6, "a false alarm has a probability of 0.05 at most"
+
+
+def sounds(random: Random, *, accepted: float, loss: float, exposure: int, ends_after: int) -> bool:
+    """Whether the alarm sounds though the loss is what was certified, where each gateway lasts only so long."""
+    alarm = Alarm(epsilon=loss)
+    for _ in range(exposure // ends_after):
+        tally, left = Tally[bool](accepted=accepted), float(ends_after)
+        while (left := left - (gap := max(0.1, random.expovariate(accepted)))) > 0:
+            tally.passed(Span(gap - 0.1))
+            for lost, span in tally.ended(tally.began(Span(0.1)), random.random() < loss / accepted):
+                alarm = alarm.after(Stretch(span.exposure, 0.1, lost))
+    return alarm.sounds
 
 
 def test_an_audit_without_a_result_leaves_its_exposure_to_the_next() -> None:
