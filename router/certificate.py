@@ -69,10 +69,13 @@ class Certificate(BaseModel):
 
     @property
     def watched(self) -> tuple[str, float] | None:
-        """By which grader audits watch it, and what share of requests may disagree; None where none do."""
+        """By which grader audits watch it, and what share of requests may disagree, in (0, 1); None where none do, as
+        where all may."""
         if self.loss == "disagreement":
             return self.grader, self.epsilon
-        return None if self.audited_by is None or self.disagreement is None else (self.audited_by, self.disagreement)
+        if self.audited_by is None or self.disagreement is None or self.disagreement >= 1:
+            return None
+        return self.audited_by, self.disagreement
 
     @property
     def expires_on(self) -> date:

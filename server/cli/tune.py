@@ -278,6 +278,8 @@ def fit_lines(name: str, fit: Fit) -> Iterator[str]:
     if certificate is not None and certificate.watched is not None:
         grader, share = certificate.watched
         yield f"  audits by {grader} watch it: at most {share:.3g} are accepted and unlike the final tier's answer"
+    if certificate is not None and certificate.watched is None:
+        yield f"  audits by {certificate.audited_by} cannot watch it: no draft is like the final tier's answer by it"
     if fit.infeasible is not None:
         yield f"  infeasible: {fit.infeasible}"
 

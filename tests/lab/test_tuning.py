@@ -358,6 +358,16 @@ def test_a_certificate_of_regret_says_what_audits_can_watch(tuned: Tuned) -> Non
     assert 0 < certificate.watched[1] < 0.02, "all texts are alike here"
 
 
+def test_a_grader_by_which_all_is_unlike_leaves_audits_nothing_to_watch(tmp_path: Path) -> None:
+    found = [replace(one, agrees=False, final_right=one.draft_right) for one in examples(recorded(1000))]
+
+    certificate = tune(found, OF, replace(WANTED, loss="regret"), tmp_path / "splits.json").trust.fit.certificate
+
+    assert certificate is not None
+    assert (certificate.accepted, certificate.disagreement) == (certificate.questions, 1.0)
+    assert certificate.watched is None
+
+
 def test_drafts_without_evidence_that_are_kept_cannot_be_certified(questions: list[Example], tmp_path: Path) -> None:
     with pytest.raises(CannotTune, match="on_missing_evidence: accept"):
         tune(questions, replace(OF, on_missing_evidence="accept"), WANTED, tmp_path / "splits.json")

@@ -143,6 +143,14 @@ def test_a_watch_knows_which_audits_are_about_its_certificate() -> None:
     )
 
 
+def test_where_every_accepted_draft_may_disagree_there_is_nothing_to_watch() -> None:
+    unlike = certificate(loss="regret").model_copy(update={"audited_by": "exact", "disagreement": 1.0})
+    watch = Watch(unlike, artefact="a", now=lambda: DAY)
+
+    assert watch.standing.state == "certified"
+    assert not watch.is_about(artefact="a", grader="exact")
+
+
 def test_a_watch_that_warns_wants_more_audits() -> None:
     changed: list[str] = []
     watch = Watch(certificate(), changed=lambda: changed, now=lambda: DAY + timedelta(days=1))
