@@ -10,7 +10,7 @@ import pytest
 from fakes.pools import metrics_of, probed
 from fakes.scripted import Script
 from fakes.stores import audit, rows, store_of
-from fakes.trusting import certificate, fit, trust
+from fakes.trusting import certificate, fit, gate_of, trust
 from fakes.waiting import until
 from gateway.test_watching import Watched, certificate_of, headers_of, watched
 from pydantic import ValidationError
@@ -19,7 +19,11 @@ from models.prompt import Prompt
 from router.alarm import ALPHA
 from router.audits import LOST_AT_START
 from router.drift import WINDOW, histogram_of
+from router.policy import Policy
+from router.scorers import SCORERS
+from router.streaming import gate_for
 from router.trust import Trust
+from router.trusted import Trusted
 from server.cli.check import plan
 from server.doors.controls import Controls
 from server.routing import controlled
@@ -61,6 +65,16 @@ async def test_a_cluster_whose_alarm_sounds_falls_back_alone() -> None:
         assert 'smallfirst_certificate_valid{cascade="auto",cluster="sums"} 0.0' in text
         assert 'smallfirst_certificate_valid{cascade="auto",cluster="poems"} 1.0' in text
         assert 'smallfirst_certificate_state{cascade="auto",cluster="sums",state="alarmed"} 1.0' in text
+
+
+def test_a_gate_tells_nothing_of_requests_that_another_scorer_judges() -> None:
+    gated = trust(clusters={"sums": fit()}, gate=gate_of(4))
+    served = Trusted(gated, Policy("threshold", SCORERS["mean-logprob"], 0.5, (), "escalate"), threshold=0.5)
+    prompt = Prompt({"messages": []}, "id")
+
+    gates = [gate_for(served.policy("threshold", served.kind(task, "")), prompt) for task in ("sums", "songs")]
+
+    assert gates == [None, gated.gate]
 
 
 async def test_what_has_no_certificate_is_watched_by_none() -> None:
