@@ -148,12 +148,11 @@ def audits_in(settings: Settings, name: str, environment: Mapping[str, str]) -> 
 def refuse_any_alarmed(trust: Trust, placed: Sequence[Placed]) -> None:
     """Raise NotNow where an alarm has sounded or warns, also one whose certificate is not renewed: another artefact
     begins with other alarms."""
-    alpha = alpha_of_cluster(len(trust.certificates))
-    fits: list[tuple[str | None, Fit]] = [*trust.clusters.items()] if trust.clusters else [(None, trust.fit)]
-    for cluster, fit in fits:
-        if fit.certificate is not None and fit.certificate.watched is not None:
-            line = Line(fit.certificate, trust.identity, trust.verdict, cluster)
-            grader, _ = fit.certificate.watched
+    alpha = alpha_of_cluster(len(trust.serving))
+    for cluster, certificate in trust.serving.items():
+        if certificate.watched is not None:
+            line = Line(certificate, trust.identity, trust.verdict, cluster)
+            grader, _ = certificate.watched
             with of_task(cluster):
                 refuse_alarmed(line, [one for one in placed if is_about(one, line, grader)], alpha=alpha)
 

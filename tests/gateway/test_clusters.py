@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from types import FrameType
 
@@ -173,14 +174,26 @@ async def test_a_clusters_alarm_outlives_the_gateway(tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT DISTINCT cluster FROM audits ORDER BY cluster") == [("poems",), ("sums",)]
 
 
-async def test_an_audit_without_a_cluster_is_the_global_fits(tmp_path: Path) -> None:
-    judged = trust(certified=PROMISED, clusters={"sums": SUMS})
-    await filled(tmp_path, judged, None, [True] * 5)
+async def test_an_audit_without_a_cluster_is_no_clusters(tmp_path: Path) -> None:
+    await filled(tmp_path, BY_TASK, None, [True] * 5)
 
-    async with watched(tmp_path, judged=judged) as cascade:
-        states = {one: (await certificate_of(cascade.url, one))["state"] for one in (None, "sums")}
+    async with watched(tmp_path, judged=BY_TASK) as cascade:
+        states = {one: (await certificate_of(cascade.url, one))["state"] for one in ("poems", "sums")}
 
-    assert states == {None: "alarmed", "sums": "certified"}
+    assert states == {"poems": "certified", "sums": "certified"}
+
+
+async def test_a_certificate_that_serves_nothing_neither_expires_nor_shares_the_alarms_error() -> None:
+    old = certificate(0.5, loss="disagreement", certified_on=date(2026, 1, 2), max_age_days=1)
+
+    async with watched(judged=trust(certified=old, clusters={"sums": SUMS})) as cascade:
+        sums = await certificate_of(cascade.url, "sums")
+        text = await metrics_of(cascade.url)
+
+    assert math.exp(-sums["alarm_at"]) == pytest.approx(ALPHA)
+    assert [line for line in text.splitlines() if line.startswith("smallfirst_certificate_valid{")] == [
+        'smallfirst_certificate_valid{cascade="auto",cluster="sums"} 1.0'
+    ]
 
 
 async def test_a_cluster_named_like_a_label_makes_no_series_of_its_own() -> None:
