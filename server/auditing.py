@@ -290,7 +290,7 @@ class Auditor:
         for one, span in tally.ended(job.entry, audit):
             lost += span
             kept = replace(one, exposure=lost.exposure, unseen=lost.unseen, threshold=lost.threshold)
-            lost = Span() if self._keep(kept) else lost.without(one.propensity)
+            lost = Span() if self._keep(kept) else tally.without_audit(lost)
         tally.returned(lost)
 
     def _tally(self, cluster: str | None) -> Tally[Audit]:

@@ -12,7 +12,7 @@ from fakes.waiting import until
 
 from models.answer import Delta, Finish, Piece, Usage
 from models.prompt import Prompt
-from router.audits import AuditRules, Sampling
+from router.audits import LOST_AUDIT, AuditRules, Sampling
 from router.call import Tier
 from router.cascade import Cascade, answer
 from router.events import Escalated, Event, Finished, Scored
@@ -226,7 +226,7 @@ async def test_what_was_dropped_is_not_counted_as_seen() -> None:
         await until(lambda: one.counts.results == ["dropped", "agreed"])
 
     (placed,) = await one.ledger.audits_since("auto", 0)
-    assert (placed.audit.exposure, placed.audit.unseen) == (4.0, 3.0)
+    assert (placed.audit.exposure, placed.audit.unseen) == pytest.approx((4.0, 2.0 + LOST_AUDIT))
     assert placed.audit.threshold == 0.5
 
 
@@ -240,7 +240,7 @@ async def test_what_cannot_be_kept_is_not_counted_as_seen() -> None:
         await until(lambda: len(one.counts.results) == 3)
 
     (placed,) = await one.ledger.audits_since("auto", 0)
-    assert (placed.audit.exposure, placed.audit.unseen) == (5.0, 4.0)
+    assert (placed.audit.exposure, placed.audit.unseen) == pytest.approx((5.0, 2.0 + 2 * LOST_AUDIT))
 
 
 def outcome_of(one: Stage, *events: Event) -> Outcome:

@@ -9,7 +9,18 @@ import pytest
 
 from models.prompt import Prompt
 from router.alarm import Alarm, Stretch, folded
-from router.audits import DAY_S, LOST_AT_START, AuditRules, Sampling, Span, Tally, can_be_audited, to_audit
+from router.audits import (
+    DAY_S,
+    KNOWN,
+    LOST_AT_START,
+    LOST_AUDIT,
+    AuditRules,
+    Sampling,
+    Span,
+    Tally,
+    can_be_audited,
+    to_audit,
+)
 
 EPSILON = 0.1
 
@@ -148,9 +159,10 @@ def test_an_audit_without_a_result_leaves_its_exposure_to_the_next() -> None:
 
     assert tally.ended(first, None) == []
     assert tally.ended(second, None) == []
-    assert tally.ended(tally.began(Span(0.5)), "third") == [
-        ("third", Span(LOST_AT_START + 1.5, LOST_AT_START + 1.0))
-    ], "and nobody knows what it would have found"
+    ((kept, span),) = tally.ended(tally.began(Span(0.5)), "third")
+    assert (kept, span.exposure) == ("third", LOST_AT_START + 1.5)
+    stands_for = (KNOWN + 1.0) / (KNOWN + 2)
+    assert span.unseen == pytest.approx(LOST_AT_START + 2 * LOST_AUDIT * stands_for), "nobody knows what they had found"
 
 
 def test_an_audit_tells_the_highest_threshold_since_the_one_before() -> None:
