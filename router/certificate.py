@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Loss = Literal["regret", "disagreement"]
+MOST_DAYS = 36_500  # calendars end
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -52,7 +53,7 @@ class Certificate(BaseModel):
     split: str
     use: Annotated[int, Field(ge=1)] = 1
     certified_on: date
-    max_age_days: Annotated[int, Field(ge=1)] = 90
+    max_age_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 90
     audited_by: str | None = None
     disagreement: Annotated[float, Field(gt=0, le=1)] | None = None
     renewal: Renewal | None = None

@@ -45,6 +45,14 @@ async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
     assert "certified: regret <= 0.05 with probability 0.9, until" in plan
 
 
+async def test_an_age_beyond_all_calendars_is_refused(folder: Path) -> None:
+    code, _, error = await tuned(folder, "--epsilon", "0.05", "--max-age-days", "99999999")
+
+    assert code == 2
+    assert "--max-age-days" in error
+    assert not (folder / "trust.json").exists()
+
+
 async def test_an_artefact_knows_again_what_it_was_tuned_on(folder: Path) -> None:
     await tuned(folder, "--quality", "0.98")
     again = folder / "again.jsonl"
