@@ -187,7 +187,9 @@ def opening(cascade: CascadeSettings, policy: Policy) -> str:
     """When a client that streams is shown something."""
     if policy.mode == "certified":
         return "streams open when the decision is made"
-    return streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
+    said = streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
+    is_for_others = cascade.stream.needs_a_gate and cascade.trust is not None and cascade.trust.clusters
+    return f"{said}; those of requests of a known kind are held" if is_for_others else said
 
 
 def skipping(cascade: CascadeSettings, drafter: str) -> Iterator[str]:

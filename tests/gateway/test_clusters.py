@@ -78,6 +78,19 @@ def test_a_gate_tells_nothing_of_requests_that_another_scorer_judges() -> None:
     assert gates == [None, gated.gate]
 
 
+def test_the_plan_says_whose_streams_are_held() -> None:
+    tier = {"model": "scripted", "price": {"input": 1.0, "output": 2.0}, "urls": ["http://a"]}
+    gated = {"tiers": ["small", "large"], "threshold": 0.5, "stream": {"on_doubt": "finish", "gate_tokens": 4}}
+    artefacts = [trust(gate=gate_of(4)), trust(gate=gate_of(4), clusters={"sums": fit()})]
+
+    said = [
+        "\n".join(plan(Settings.model_validate({"tiers": {"small": tier, "large": tier}, "cascades": {
+            "auto": {**gated, "trust": one}}, "store": {"url": "none"}}), [], None)) for one in artefacts
+    ]  # fmt: skip
+
+    assert ["those of requests of a known kind are held" in one for one in said] == [False, True]
+
+
 async def test_what_has_no_certificate_is_watched_by_none() -> None:
     async with watched(judged=BY_TASK) as cascade:
         assert await reasons_of(cascade, "riddles", "songs") == [("exact", "uncertified")] * 2
