@@ -23,9 +23,10 @@ from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
 from router.scorers import ScorerName
 from router.text_features import TEXT_FEATURES
-from router.trust import Fit, OpinionPrint, Trust, trust_written
+from router.trust import Fit, OpinionPrint, Trust
 from server.building import policy_of
 from server.cli.answered_by import ASKING, Prints, asked_of, opinion_prints, opinions_in, whose
+from server.cli.artefact_file import write_artefact
 from server.cli.console import WRONG_USE, complain
 from server.cli.embedding import CannotEmbed, embedding_by
 from server.settings.cascade import CascadeSettings
@@ -77,7 +78,7 @@ def run_tune(files: Files, wanted: Wanted, named: Named, environment: Mapping[st
         if named.embeddings is not None:
             embedding = embedding_by(named.embeddings, settings, prints.fingerprint(whose(named.embeddings)))
         tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER, embedding)
-        files.out.write_bytes(trust_written(tuned.trust))
+        write_artefact(tuned.trust, files.out)
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE

@@ -45,6 +45,18 @@ async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
     assert "certified: regret <= 0.05 with probability 0.9, until" in plan
 
 
+async def test_who_reads_an_artefact_while_another_is_written_reads_the_one_before(folder: Path) -> None:
+    fixed = ("--scorer", "mean-logprob", "--gate-sizes", "", "--threshold")
+    await tuned(folder, *fixed, "0.5")
+    before = (folder / "trust.json").read_text()
+
+    with (folder / "trust.json").open() as reading:
+        await tuned(folder, *fixed, "0.75")
+
+        assert reading.read() == before
+    assert '"threshold": 0.75' in (folder / "trust.json").read_text()
+
+
 async def test_an_age_beyond_all_calendars_is_refused(folder: Path) -> None:
     code, _, error = await tuned(folder, "--epsilon", "0.05", "--max-age-days", "99999999")
 
