@@ -1,6 +1,8 @@
 """`smallfirst tune`, as an operator types it."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,10 @@ from cli.test_commands import run
 from fakes.embedding import embeds, says
 from fakes.recordings import recorded_file
 from fakes.scripted import Script, ScriptedServer
+from fakes.trusting import trust
+
+from router.trust import trust_written
+from server.cli.artefact_file import write_artefact
 
 CONFIG = """
 tiers:
@@ -55,6 +61,17 @@ async def test_who_reads_an_artefact_while_another_is_written_reads_the_one_befo
 
         assert reading.read() == before
     assert '"threshold": 0.75' in (folder / "trust.json").read_text()
+
+
+def test_an_artefact_may_go_into_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        write_artefact(trust(), pipe)
+
+        assert read.result(10) == trust_written(trust())
 
 
 async def test_an_age_beyond_all_calendars_is_refused(folder: Path) -> None:
