@@ -3,7 +3,8 @@ but the one it is given, and asks no model."""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, Literal, TypeVar
@@ -42,6 +43,7 @@ class Sampling:
         self._paid = 0
         self._typical = 0.0
         self._running = 0
+        self._asking = 0
 
     @property
     def spent_today(self) -> float:
@@ -64,6 +66,23 @@ class Sampling:
     def draws(self, propensity: float) -> bool:
         """Whether a request of this propensity is audited, if its draft is accepted."""
         return self._draw.random() < propensity
+
+    @property
+    def affords(self) -> bool:
+        """Whether the day's money suffices to ask for one more of those that are under way: many requests at once may
+        have been drawn before any of them ended."""
+        self._turn()
+        left = self.rules.spend_per_day - self._spent - self._asking * self._typical
+        return self.rules.are_free or (left > 0 and left >= self._typical)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """The final tier is asked, for as long as the block runs."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
 
     def began(self) -> None:
         """An audit is under way."""

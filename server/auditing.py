@@ -7,7 +7,7 @@ while the final tier has no room, and end when the gateway does.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
@@ -236,7 +236,7 @@ class Auditor:
     async def _found(self, job: Job, trace: AuditTrace | None) -> Audit | Nothing:
         """What the final tier says to it, and what that comes to. That one failed is kept too: it may be what it was
         asked that did it."""
-        if not self._has_room():
+        if not self._affords or not self._has_room():
             return "dropped"
         spent = list[float]()
         try:
@@ -266,13 +266,19 @@ class Auditor:
             if trace is not None:
                 trace.observe(event)
 
+        under_way = nullcontext() if self.sampling is None else self.sampling.asking()
         async with asyncio.timeout(WITHIN_S):
-            parts = await whole(final, to_audit(job.prompt), observe)
+            with under_way:
+                parts = await whole(final, to_audit(job.prompt), observe)
         deltas = [part for part in parts if isinstance(part, Delta)]
         right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(deltas)))
         written = length_of(deltas)
         self.cascade.ratio.learn_audited(drafted=job.tokens, written=written)
         return None if right is None else not right, written
+
+    @property
+    def _affords(self) -> bool:
+        return self.sampling is None or self.sampling.affords
 
     def _pay(self, cost: float) -> None:
         self._counting.audit_cost(self.cascade.name, self.cascade.final.name, cost)
