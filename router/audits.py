@@ -3,7 +3,8 @@ but the one it is given, and asks no model."""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, Literal, TypeVar
@@ -14,6 +15,8 @@ AuditResult = Literal["agreed", "disagreed", "undecided", "failed", "dropped"]
 
 DAY_S = 86_400
 LOST_AT_START = 2.0
+LOST_AUDIT = 1.5
+KNOWN = 10.0  # counts as so many audits: what is known of the share of accepted drafts beforehand
 
 Kept = TypeVar("Kept")
 
@@ -40,6 +43,7 @@ class Sampling:
         self._paid = 0
         self._typical = 0.0
         self._running = 0
+        self._asking = 0
 
     @property
     def spent_today(self) -> float:
@@ -62,6 +66,23 @@ class Sampling:
     def draws(self, propensity: float) -> bool:
         """Whether a request of this propensity is audited, if its draft is accepted."""
         return self._draw.random() < propensity
+
+    @property
+    def affords(self) -> bool:
+        """Whether the day's money suffices to ask for one more of those that are under way: many requests at once may
+        have been drawn before any of them ended."""
+        self._turn()
+        left = self.rules.spend_per_day - self._spent - self._asking * self._typical
+        return self.rules.are_free or (left > 0 and left >= self._typical)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """The final tier is asked, for as long as the block runs."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
 
     def began(self) -> None:
         """An audit is under way."""
@@ -92,7 +113,8 @@ class Sampling:
 @dataclass(frozen=True, slots=True)
 class Span:
     """Requests in a row. `exposure`: their propensities added up, or more. `unseen`: how much of it is of requests of
-    which nobody knows what the certified policy would have accepted. `threshold`: the highest that one was judged by.
+    which nobody knows what the certified policy would have accepted, or stands for audits that came to nothing, which
+    may be more than all of it. `threshold`: the highest that one was judged by.
 
     Who asks whether there are more losses than certified counts all of the exposure: that can hide a loss and feign
     none. Who asks whether there are fewer counts what is not unseen, for the same reason.
@@ -108,18 +130,12 @@ class Span:
             self.exposure + other.exposure, self.unseen + other.unseen, max(self.threshold, other.threshold)
         )  # fmt: skip
 
-    def without(self, propensity: float) -> "Span":
-        """These, where the audit of one of this propensity came to nothing."""
-        return Span(self.exposure, min(self.exposure, self.unseen + propensity), self.threshold)
-
 
 @dataclass(slots=True)
 class Entry(Generic[Kept]):
-    """An audit under way, or over and waiting for those before it: of a request of this propensity, with those before
-    it that had none."""
+    """An audit under way, or over and waiting for those before it: of a request, with those before it that had none."""
 
     span: Span
-    propensity: float
     is_over: bool = False
     kept: Kept | None = None
 
@@ -127,21 +143,31 @@ class Entry(Generic[Kept]):
 class Tally(Generic[Kept]):
     """Adds up requests, and lets audits out in the order of theirs, each with the requests since the one before.
 
-    A process that ends takes along what it saw since its last audit: requests that had none, on average an exposure of
-    1. So each begins with 2, all of it unseen.
+    Where a share a of the drafts is accepted there is an audit in an exposure of 1 / a. So much, on average, a process
+    that ends takes along: requests that had none since its last audit. So each begins with twice that, all of it
+    unseen; without it, the requests between two audits would seem fewer than they were, and losses more frequent.
+
+    And so much an audit stands for that comes to nothing before it could find anything out: others would have done so
+    too, had they been drawn. It is taken from what is seen, and half as much again: so exp(-k epsilon 1.5 / a) is at
+    most 1 - k epsilon / a, for k in [0, 1] and an epsilon of 0.58 a at most, and a stake on losses below epsilon falls
+    as if the audit had found an average loss. `accepted`, in (0, 1], is a as far as it is known beforehand.
     """
 
-    def __init__(self) -> None:
-        self._span = Span(LOST_AT_START, LOST_AT_START)
+    def __init__(self, *, accepted: float = 1.0) -> None:
+        lost = LOST_AT_START / accepted
+        self._span = Span(lost, lost)
         self._entries = deque[Entry[Kept]]()
+        self._exposure, self._audits = KNOWN / accepted, KNOWN
 
     def passed(self, request: Span) -> None:
         """A request is over that was not drawn, or not accepted."""
+        self._exposure += request.exposure
         self._span += request
 
     def began(self, request: Span) -> Entry[Kept]:
         """A request is over that was accepted and drawn."""
-        entry = Entry[Kept](self._span + request, request.exposure)
+        entry = Entry[Kept](self._span + request)
+        self._exposure, self._audits = self._exposure + request.exposure, self._audits + 1
         self._span = Span()
         self._entries.append(entry)
         return entry
@@ -156,8 +182,13 @@ class Tally(Generic[Kept]):
             if first.kept is not None:
                 out.append((first.kept, first.span))
             else:
-                self.returned(first.span.without(first.propensity))
+                self.returned(self.without_audit(first.span))
         return out
+
+    def without_audit(self, span: Span) -> Span:
+        """These requests, where an audit of one of them came to nothing."""
+        stands_for = LOST_AUDIT * self._exposure / self._audits
+        return Span(span.exposure, span.unseen + stands_for, span.threshold)
 
     def returned(self, span: Span) -> None:
         """Nothing came of the audit of these requests: the next one has them too."""

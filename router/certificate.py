@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Loss = Literal["regret", "disagreement"]
+MOST_DAYS = 36_500  # calendars end
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -52,7 +53,7 @@ class Certificate(BaseModel):
     split: str
     use: Annotated[int, Field(ge=1)] = 1
     certified_on: date
-    max_age_days: Annotated[int, Field(ge=1)] = 90
+    max_age_days: Annotated[int, Field(ge=1, le=MOST_DAYS)] = 90
     audited_by: str | None = None
     disagreement: Annotated[float, Field(gt=0, le=1)] | None = None
     renewal: Renewal | None = None
@@ -63,11 +64,19 @@ class Certificate(BaseModel):
         return 1 if self.renewal is None else self.renewal.round
 
     @property
+    def acceptance(self) -> float:
+        """The share of requests whose draft was accepted when it was given, in (0, 1]; 1 where that is not known."""
+        return min(1.0, self.accepted / self.questions) or 1.0
+
+    @property
     def watched(self) -> tuple[str, float] | None:
-        """By which grader audits watch it, and what share of requests may disagree; None where none do."""
+        """By which grader audits watch it, and what share of requests may disagree, in (0, 1); None where none do, as
+        where all may."""
         if self.loss == "disagreement":
             return self.grader, self.epsilon
-        return None if self.audited_by is None or self.disagreement is None else (self.audited_by, self.disagreement)
+        if self.audited_by is None or self.disagreement is None or self.disagreement >= 1:
+            return None
+        return self.audited_by, self.disagreement
 
     @property
     def expires_on(self) -> date:

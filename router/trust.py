@@ -162,6 +162,11 @@ class Trust(Part):
         return {cluster: fit.certificate for cluster, fit in self.fits.items() if fit.certificate is not None}
 
     @property
+    def serving(self) -> Mapping[str | None, Certificate]:
+        """Those on whose word drafts may be accepted: where there are clusters, none that is for all questions."""
+        return {cluster: one for cluster, one in self.certificates.items() if cluster is not None or not self.clusters}
+
+    @property
     def asks(self) -> tuple[str, ...]:
         """The questions about a draft that some of its scorers read the answers of."""
         return tuple(dict.fromkeys(name for fit in self.fits.values() for name in fit.judging.opinions))
@@ -176,7 +181,7 @@ class Trust(Part):
         in, but for its beginning, only has the final tier asked about what would be accepted anyway."""
         if verdict == self.verdict:
             return False
-        certified = [certificate.threshold for certificate in self.certificates.values()]
+        certified = [certificate.threshold for certificate in self.serving.values()]
         return self.verdict is not None or verdict is None or any(map(verdict.may_accept_below, certified))
 
     @property

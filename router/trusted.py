@@ -29,7 +29,8 @@ class Kind:
 
 class Trusted:
     """The policies that an artefact makes of a cascade's own, which says what the artefact does not: the rules of
-    streams, and a threshold where the operator set one (None: the artefact's)."""
+    streams, and a threshold where the operator set one (None: the artefact's). The gate was fitted with the scorer of
+    all requests, so it tells nothing of those that a cluster's judges."""
 
     def __init__(self, trust: Trust, policy: Policy, *, threshold: float | None) -> None:
         self.trust = trust
@@ -38,7 +39,7 @@ class Trusted:
         own = replace(policy, stream=replace(policy.stream, gate=trust.gate))
         self._of_all = judging_of(trust.fit, own, threshold)
         self._by_task: Mapping[str, Judging] = {
-            task: judging_of(fit, replace(own, cluster=task), threshold) for task, fit in trust.clusters.items()
+            task: judging_of(fit, replace(policy, cluster=task), threshold) for task, fit in trust.clusters.items()
         }
 
     @property

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 from starlette.responses import JSONResponse, Response
@@ -24,6 +24,7 @@ from server.access.caller import Caller, key_of
 from server.auditing import Ticket
 from server.doors.door import Asked, Door
 from server.errors import DEADLINE, INTERNAL, Problem, problem_of
+from server.following import Trace
 from server.headers import decision_headers
 from server.limits.demand import taken
 from server.limits.holding import UNHELD, Hold
@@ -38,18 +39,6 @@ LAST_WORD_S = 5.0
 Made = TypeVar("Made")
 
 log = structlog.get_logger()
-
-
-class Trace(Protocol):
-    """Who follows one request from event to event."""
-
-    def observe(self, event: Event) -> None:
-        """Something happened."""
-        ...
-
-    def ended(self, outcome: Outcome, *, status: int, response_id: str) -> None:
-        """It is over."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +90,8 @@ class Answer(Response):
             return
         problem = replace(problem, request_id=self._order.asked.prompt.request_id)
         self._status = problem.status
+        if self._order.trace is not None:
+            self._order.trace.failed(problem)
         if self._begun:
             # A client that does not read gets no last word: the server closes the connection.
             with contextlib.suppress(TimeoutError):
@@ -258,9 +249,9 @@ class Answer(Response):
             waited_s=round(outcome.waited_s, 4),
         )
         if order.ticket is not None:
-            order.ticket.over(outcome, self._id)
+            order.ticket.over(outcome, self._id, order.trace)
         if order.trace is not None:
-            order.trace.ended(outcome, status=status, response_id=order.asked.writer.id)
+            order.trace.ended(outcome, is_cut_off=status == CLIENT_LEFT, response_id=order.asked.writer.id)
 
 
 async def unless_gone(work: Awaitable[Made], receive: Receive) -> Made | None:

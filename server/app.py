@@ -22,6 +22,7 @@ from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES
 from server.endpoints import DOORS, answering, count_tokens, get_decision, not_stored, passing, take_feedback
+from server.following import Following
 from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
@@ -52,6 +53,8 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.describe = describing(app)
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)
+    if settings.tracing.otlp is not None:
+        app.add_middleware(Following, paths={*(door.path for door in DOORS), *ENDPOINTS, COUNT_PATH})
     for door in DOORS:
         app.add_api_route(door.path, answering(door), methods=["POST"], summary="An answer, whole or streamed")
     for method in ("GET", "DELETE"):

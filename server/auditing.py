@@ -6,9 +6,8 @@ while the final tier has no room, and end when the gateway does.
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
@@ -26,6 +25,7 @@ from router.graders import said_in
 from router.outcome import Outcome
 from router.policy import Policy
 from router.watch import Watch
+from server.following import AuditTrace, Trace
 from server.store.records import Audit, Ledger, Placed, StoreDown, new_id
 
 QUEUED = 16
@@ -68,7 +68,8 @@ class Comparing:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A draft to be audited: what it was an answer to and what it said, whose decision that was, its place among the
-    others, the artefact whose certificate accepted it, if one did, and the cluster whose fit judged it."""
+    others, the artefact whose certificate accepted it, if one did, the cluster whose fit judged it, and who follows its
+    request."""
 
     decision: str
     prompt: Prompt
@@ -80,6 +81,7 @@ class Job:
     entry: Entry[Audit]
     artefact: str | None
     cluster: str | None
+    trace: Trace | None = None
 
 
 class Ticket:
@@ -104,17 +106,17 @@ class Ticket:
         if self._drawn:
             self._deltas.append(delta)
 
-    def over(self, outcome: Outcome, decision: str) -> None:
-        """The request has ended; `decision` is the id by which that is kept. What was not answered whole does not
-        count."""
+    def over(self, outcome: Outcome, decision: str, trace: Trace | None = None) -> None:
+        """The request has ended; `decision` is the id by which that is kept, `trace` follows it. What was not answered
+        whole does not count."""
         if outcome.finished:
-            self._auditor.ended(self, outcome, decision)
+            self._auditor.ended(self, outcome, decision, trace)
 
-    def job(self, outcome: Outcome, decision: str, entry: Entry[Audit]) -> Job:
+    def job(self, outcome: Outcome, decision: str, entry: Entry[Audit], trace: Trace | None) -> Job:
         """The audit of its draft."""
         return Job(
             decision, self._prompt, draft_of(self._deltas), length_of(self._deltas), outcome.tier,
-            outcome.confidence, self.propensity, entry, self._artefact, self.cluster,
+            outcome.confidence, self.propensity, entry, self._artefact, self.cluster, trace,
         )  # fmt: skip
 
     def span(self, outcome: Outcome, *, accepted: bool) -> Span:
@@ -149,7 +151,7 @@ class Auditor:
         self._ledger = ledger
         self._counting = counting
         self._now_s = now_s
-        self._tallies = defaultdict[str | None, Tally[Audit]](Tally[Audit])
+        self._tallies = dict[str | None, Tally[Audit]]()
         self._queue = asyncio.Queue[Job](QUEUED)
         self._place = 0
         self._own: set[str] = set()
@@ -176,9 +178,9 @@ class Auditor:
         artefact = None if trusted is None else trusted.identity
         return Ticket(self, prompt, policy, propensity, drawn=drawn, artefact=artefact)
 
-    def ended(self, ticket: Ticket, outcome: Outcome, decision: str) -> None:
+    def ended(self, ticket: Ticket, outcome: Outcome, decision: str, trace: Trace | None = None) -> None:
         """A request was answered whole."""
-        watch, tally = self.watches.get(ticket.cluster), self._tallies[ticket.cluster]
+        watch, tally = self.watches.get(ticket.cluster), self._tally(ticket.cluster)
         if watch is not None and outcome.first_confidence is not None:
             watch.scored(outcome.first_confidence)
         accepted = outcome.tier != self.cascade.final.name
@@ -187,7 +189,7 @@ class Auditor:
             tally.passed(span)
             return
         self.sampling.began()
-        job = ticket.job(outcome, decision, tally.began(span))
+        job = ticket.job(outcome, decision, tally.began(span), trace)
         try:
             self._queue.put_nowait(job)
         except asyncio.QueueFull:
@@ -197,7 +199,7 @@ class Auditor:
         """Audit what is drawn, one after the other, until cancelled."""
         while True:
             job = await self._queue.get()
-            self._over(job, await self._found(job))
+            self._over(job, await self._followed(job))
             await self.fold()
 
     async def follow(self) -> None:
@@ -220,14 +222,25 @@ class Auditor:
             log.exception("folding audits failed", cascade=self.cascade.name)
         self._tell()
 
-    async def _found(self, job: Job) -> Audit | Nothing:
+    async def _followed(self, job: Job) -> Audit | Nothing:
+        """What it finds, for who follows its request too."""
+        trace = None if job.trace is None else job.trace.audit()
+        found: Audit | Nothing | None = None
+        try:
+            found = await self._found(job, trace)
+        finally:
+            if trace is not None:
+                trace.ended(result_of(found) if isinstance(found, Audit) else found)
+        return found
+
+    async def _found(self, job: Job, trace: AuditTrace | None) -> Audit | Nothing:
         """What the final tier says to it, and what that comes to. That one failed is kept too: it may be what it was
         asked that did it."""
-        if not self._has_room():
+        if not self._affords or not self._has_room():
             return "dropped"
         spent = list[float]()
         try:
-            loss, written = await self._compared(job, spent)
+            loss, written = await self._compared(job, spent, trace)
         except (ModelError, TimeoutError):
             loss, written = None, None
         except Exception:  # the top of its task, and a grader may be anybody's
@@ -240,7 +253,7 @@ class Auditor:
             final_tokens=written, cluster=job.cluster,
         )  # fmt: skip
 
-    async def _compared(self, job: Job, spent: list[float]) -> tuple[bool | None, int]:
+    async def _compared(self, job: Job, spent: list[float], trace: AuditTrace | None) -> tuple[bool | None, int]:
         """Whether the draft is a loss, and the tokens of what the final tier says; each call's cost is added to
         `spent`. Raises ModelError, TimeoutError, and whatever graders do."""
         final = self.cascade.final
@@ -250,14 +263,22 @@ class Auditor:
                 spent.append(final.price.of(event.usage))
                 self._pay(spent[-1])
             self._counting.observe(event, self.cascade.name)
+            if trace is not None:
+                trace.observe(event)
 
+        under_way = nullcontext() if self.sampling is None else self.sampling.asking()
         async with asyncio.timeout(WITHIN_S):
-            parts = await whole(final, to_audit(job.prompt), observe)
+            with under_way:
+                parts = await whole(final, to_audit(job.prompt), observe)
         deltas = [part for part in parts if isinstance(part, Delta)]
         right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(deltas)))
         written = length_of(deltas)
         self.cascade.ratio.learn_audited(drafted=job.tokens, written=written)
         return None if right is None else not right, written
+
+    @property
+    def _affords(self) -> bool:
+        return self.sampling is None or self.sampling.affords
 
     def _pay(self, cost: float) -> None:
         self._counting.audit_cost(self.cascade.name, self.cascade.final.name, cost)
@@ -271,12 +292,18 @@ class Auditor:
         audit = found if isinstance(found, Audit) else None
         if not isinstance(found, Audit):
             self._counting.audited(self.cascade.name, found)
-        lost, tally = Span(), self._tallies[job.cluster]
+        lost, tally = Span(), self._tally(job.cluster)
         for one, span in tally.ended(job.entry, audit):
             lost += span
             kept = replace(one, exposure=lost.exposure, unseen=lost.unseen, threshold=lost.threshold)
-            lost = Span() if self._keep(kept) else lost.without(one.propensity)
+            lost = Span() if self._keep(kept) else tally.without_audit(lost)
         tally.returned(lost)
+
+    def _tally(self, cluster: str | None) -> Tally[Audit]:
+        if cluster not in self._tallies:
+            watch = self.watches.get(cluster)
+            self._tallies[cluster] = Tally(accepted=1.0 if watch is None else watch.certificate.acceptance)
+        return self._tallies[cluster]
 
     def _keep(self, audit: Audit) -> bool:
         """Whether the ledger takes it; where it cannot, nothing was found out."""

@@ -87,7 +87,7 @@ def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
 
 
 def watches_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, Pool]) -> Mapping[str | None, Watch]:
-    """A watch over each of a cascade's certificates, by its cluster."""
+    """A watch over each of a cascade's certificates that serve, by its cluster."""
     if cascade.trusted is None:
         return {}
     trust, artefact = cascade.trusted.trust, cascade.trusted.identity
@@ -99,21 +99,20 @@ def watches_of(cascade: Cascade, settings: CascadeSettings, pools: Mapping[str, 
             {name: pools[tier].likenesses for name, tier in asked.items()},
         )
 
-    alpha = alpha_of_cluster(len(trust.certificates))
+    alpha = alpha_of_cluster(len(trust.serving))
     return {
         cluster: Watch(
             certificate, cluster=cluster, artefact=artefact, alpha=alpha, drift=drift_of(trust, cluster),
             changed=changed,
         )
-        for cluster, certificate in trust.certificates.items()
+        for cluster, certificate in trust.serving.items()
     }  # fmt: skip
 
 
 def drift_of(trust: Trust, cluster: str | None) -> Drift | None:
-    """Who compares a cluster's confidences. Where there are clusters, those of all questions say nothing of the
-    requests that are left."""
+    """Who compares a cluster's confidences."""
     histogram = trust.fits[cluster].confidences
-    return None if histogram is None or (cluster is None and trust.clusters) else Drift(histogram)
+    return None if histogram is None else Drift(histogram)
 
 
 def auditor_of(

@@ -3,8 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import Protocol
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
@@ -12,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import TimedOut
 from router.cascade import Cascade
-from server.answering import Answer, Order, Trace, unless_gone
+from server.answering import Answer, Order, unless_gone
 from server.arriving import caller_of, read_body, request_id_of
 from server.auditing import Ticket
 from server.building import Served
@@ -25,6 +23,7 @@ from server.doors.messages import MESSAGES
 from server.doors.messages_count import counted, read_count
 from server.doors.responses import RESPONSES
 from server.errors import RequestError
+from server.following import Trace, trace_of
 from server.headers import id_headers
 from server.limits.admission import Admission
 from server.limits.demand import passed_most
@@ -39,14 +38,6 @@ from server.settings.server import ServerSettings
 DOORS = (CHAT, COMPLETION, RESPONSES, MESSAGES)
 
 
-class Tracing(Protocol):
-    """Who makes traces of requests."""
-
-    def request(self, path: str, asked: str, arrival: Arrival) -> Trace:
-        """Of one that asks for a model or cascade."""
-        ...
-
-
 def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
     """The route behind a door: a cascade, or a tier, of the name in `model` answers."""
 
@@ -58,20 +49,23 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         served: Served = request.app.state.served
         arrival = Arrival(request_id_of(request), int(time.time()), request.headers)
         asked = permitted(door.read(body, arrival), caller, served)
+        trace = permitted_trace(request, asked.model)
         cascade = routed(asked, served)
         ticket = ticket_of(request, cascade, asked)
-        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket)
+        order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket, trace)
         admission: Admission = request.app.state.admission
-        return await admission.admitted(order, lambda begun: answer_of(request, begun, arrival))
+        state = request.app.state
+        return await admission.admitted(order, lambda begun: Answer(begun, state.metrics, state.keeping))
 
     return answered
 
 
-def answer_of(request: Request, order: Order, arrival: Arrival) -> Answer:
-    """The answer to an order whose turn has come."""
-    tracing: Tracing | None = request.app.state.tracing
-    trace = None if tracing is None else tracing.request(order.door.path, order.asked.model, arrival)
-    return Answer(replace(order, trace=trace), request.app.state.metrics, request.app.state.keeping)
+def permitted_trace(request: Request, model: str) -> Trace | None:
+    """Who follows a request that may ask for this model, if somebody does."""
+    trace = trace_of(request)
+    if trace is not None:
+        trace.permitted(model)
+    return trace
 
 
 def ticket_of(request: Request, cascade: Cascade, asked: Asked) -> Ticket | None:
@@ -96,8 +90,9 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
         tier = tier_of(found(asked, served), path)
         pool = served.pools[tier.name]
         fields = passed_on(fields, caller, extras=pool.speaks_vllm)
+        trace = permitted_trace(request, asked)
         hold = await admission.reserved(caller, lambda _unstated: passed_most(fields, tier))
-        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, caller, hold)
+        errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, caller, hold, trace)
         return Passage(errand, request.app.state.metrics, request.app.state.keeping)
 
     return passed
@@ -113,9 +108,10 @@ async def count_tokens(request: Request) -> JSONResponse:
     model, fields = read_count(await read_body(request, settings.server, caller))
     refuse_model(caller, model, served)
     fields = passed_on(fields, caller, extras=False)
+    trace = permitted_trace(request, model)
     tiers = found(model, served).tiers
     hold = await admission.reserved(caller, lambda _unstated: NOTHING)
-    work = counted(fields, [served.pools[tier.name] for tier in tiers], request_id)
+    work = counted(fields, {tier.name: served.pools[tier.name] for tier in tiers}, request_id, trace)
     try:
         async with asyncio.timeout(settings.server.deadline_s):
             tokens = await unless_gone(work, request.receive)

@@ -24,6 +24,7 @@ from server.doors.controls import OURS
 from server.doors.events import written
 from server.doors.reading import Wire, checked, read_fields
 from server.errors import DEADLINE, INTERNAL, Problem, RequestError, openai_error, problem_of
+from server.following import Trace, passed_call
 from server.headers import PREFIX, id_headers
 from server.limits.demand import passed_most, tokens_of
 from server.limits.holding import UNHELD, Hold
@@ -58,6 +59,7 @@ class Errand:
     deadline_s: float
     caller: Caller
     hold: Hold = UNHELD
+    trace: Trace | None = None
 
 
 def read_passed(body: bytes) -> tuple[str, JsonObject]:
@@ -104,6 +106,8 @@ class Passage(Response):
         got = await self._fetched()
         if isinstance(got, Problem):
             self._status = got.status
+            if errand.trace is not None:
+                errand.trace.failed(got)
             reply: Response = JSONResponse(openai_error(got), got.status, {**headers, **got.headers})
         else:
             self._status = 200
@@ -116,9 +120,9 @@ class Passage(Response):
         errand = self._errand
         try:
             async with asyncio.timeout(errand.deadline_s):
-                received = await errand.pool.passed(errand.path, errand.fields, errand.request_id)
-            reply = read_reply(received)
-            self._usage = counted(reply)
+                with passed_call(errand.trace, errand.tier.name) as call:
+                    reply = read_reply(await errand.pool.passed(errand.path, errand.fields, errand.request_id))
+                    self._usage = call.usage = counted(reply)
             return written({**reply, "model": errand.asked} if "model" in reply else reply)
         except asyncio.CancelledError:
             self._usage = least(errand)

@@ -13,6 +13,7 @@ from server.access.refusal import NotAllowed
 from server.arriving import request_id_of
 from server.endpoints import DOORS
 from server.errors import INTERNAL, Problem, RequestError, openai_error, problem_of, status_problem
+from server.following import trace_of
 from server.headers import id_headers
 from server.metrics import Metrics
 from server.recall import Unavailable
@@ -75,6 +76,9 @@ def problem_reply(request: Request, problem: Problem) -> JSONResponse:
     request_id = request_id_of(request)
     metrics: Metrics = request.app.state.metrics
     metrics.refused(problem.status)
+    trace = trace_of(request)
+    if trace is not None:
+        trace.failed(problem)
     field = (problem.param or "").partition(".")[0][:LONGEST_FIELD]  # deeper names are the client's own words
     log.info("refused", request_id=request_id, status=problem.status, field=field, code=problem.code)
     path = f"{request.url.path}/"

@@ -27,14 +27,15 @@ CHECKS: tuple[CheckReason, ...] = get_args(CheckReason)
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A policy: a confidence (n,) in each draft, -1 where it escalates whatever the threshold; what that is the
-    probability of; the thresholds that it came with, by what they are for; whether it asks the helper, or decides
-    before there is a draft."""
+    probability of; the thresholds that it came with, by what they are for; whether it asks the helper, or for P(True),
+    or decides before there is a draft."""
 
     name: str
     confidence: Floats
     confidence_of: ConfidenceOf = "uncalibrated"
     thresholds: Mapping[str, float] = field(default_factory=dict)
     asks_helper: bool = False
+    asks_p_true: bool = False
     before_generation: bool = False
 
 
@@ -102,7 +103,13 @@ def judging_candidate(questions: Sequence[Recorded], roles: Roles, trust: Trust)
         ]
     )
     return Candidate("artefact", judged, trust.fit.confidence_of, thresholds_of(fits),
-                     asks_helper=any("agreement" in fit.judging.opinions for fit in fits))  # fmt: skip
+                     asks_helper=any("agreement" in fit.judging.opinions for fit in fits),
+                     asks_p_true=asks_p_true(trust))  # fmt: skip
+
+
+def asks_p_true(trust: Trust) -> bool:
+    """Whether some of the artefact's scorers read P(True)."""
+    return P_TRUE in trust.asks
 
 
 def cluster_of(question: Recorded, trust: Trust) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.lab.measures import Floats
-from router.lab.outcomes import Output, Recorded
+from router.lab.outcomes import P_TRUE, Output, Recorded
 
 MILLION = 1_000_000
 
@@ -28,10 +28,12 @@ Price = TokenPrice | float
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What each tier's answers cost, (n,) each and in one unit, and how that was told, in words."""
+    """What each tier's answers cost, (n,) each and in one unit, and how that was told, in words; and what asking for
+    P(True) of each draft did, (n,), where that is known in the same unit."""
 
     by_tier: Mapping[str, Floats]
     basis: str
+    p_true: Floats | None = None
 
 
 def price_of(written: str) -> Price:
@@ -58,9 +60,16 @@ def costs_of(
     outputs = [one.outputs[tier] for one in questions for tier in tiers]
     if all(output.cost is not None and output.cost >= 0 for output in outputs):
         by_tier = {tier: np.array([one.outputs[tier].cost for one in questions], dtype=np.float64) for tier in tiers}
-        return Costs(by_tier, "as recorded")
+        return Costs(by_tier, "as recorded", p_true_costs(questions, tiers[0]))
     by_length = {tier: ratio if tier == tiers[1] else 1.0 for tier in tiers}
     return by_characters(questions, tiers, by_length, f"by characters, of which one of {tiers[1]} costs {ratio:g}")
+
+
+def p_true_costs(questions: Sequence[Recorded], drafter: str) -> Floats | None:
+    """As they were recorded; None where not all were."""
+    opinions = [(one.outputs[drafter].opinions or {}).get(P_TRUE) for one in questions]
+    known = [one.cost for one in opinions if one is not None and one.cost is not None and one.cost >= 0]
+    return np.array(known, dtype=np.float64) if len(known) == len(questions) else None
 
 
 def priced(questions: Sequence[Recorded], tiers: Sequence[str], prices: Mapping[str, Price]) -> Costs:

@@ -179,6 +179,8 @@ def outcomes_of(candidate: Candidate, roles: Roles, right: Mapping[str, Bools], 
     draft, final = costs.by_tier[roles.draft] / scale, costs.by_tier[roles.final] / scale
     if candidate.asks_helper and roles.helper is not None:
         draft = draft + costs.by_tier[roles.helper] / scale
+    if candidate.asks_p_true and costs.p_true is not None:
+        draft = draft + costs.p_true / scale
     escalating = final - draft if candidate.before_generation else final
     return Outcomes(right[roles.draft], right[roles.final], draft, escalating)
 

@@ -18,6 +18,7 @@ FOLDS = 5
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 STEPS = 1000
 LEAST = 1e-12
+HUGE = 1e100  # beyond, squares overflow
 
 
 class CannotFit(ValueError):
@@ -33,7 +34,7 @@ def target_of(target: Target, draft_right: Bools, final_right: Bools) -> Bools:
 def fit(features: Sequence[Features], target: Bools, names: Sequence[str], *, seed: int = 0) -> Logistic:
     """Logistic regression of the target (n,) on these features of n drafts, standardised, with the L2 penalty of the
     least cross-validated log loss; a feature that never changes weighs nothing. Raises CannotFit where a draft lacks a
-    feature or has one that is no finite number, or where either kind has fewer than 5 drafts."""
+    feature or has one that is no number below 10^100, or where either kind has fewer than 5 drafts."""
     return fit_columns(columns_of(features, names), target, names, seed=seed)
 
 
@@ -64,9 +65,9 @@ def columns_of(features: Sequence[Features], names: Sequence[str]) -> Floats:
         columns = np.array([[draft[name] for name in names] for draft in features], dtype=np.float64)
     except KeyError as missing:
         raise CannotFit(f"a draft has no feature {missing.args[0]!r}") from missing
-    broken = ~np.isfinite(columns).all(axis=0)
+    broken = ~(np.abs(columns) < HUGE).all(axis=0)
     if broken.any():
-        raise CannotFit(f"feature {names[int(np.argmax(broken))]!r} of a draft is no finite number")
+        raise CannotFit(f"feature {names[int(np.argmax(broken))]!r} of a draft is no number, or beyond all measure")
     return columns
 
 

@@ -36,8 +36,8 @@ SURE = 1.0  # counts for a draft without a confidence: whatever accepts it does 
 @dataclass(frozen=True, slots=True)
 class Audited:
     """An audit of a draft that the certificate accepted, with the requests before it: its place in the store, its time
-    (Unix seconds), the `exposure` that is sure, the highest `threshold` that one of these requests was judged by, the
-    draft's confidence, and whether it counts as a loss."""
+    (Unix seconds), the `exposure` that is sure, below 0 where audits came to nothing, the highest `threshold` that one
+    of these requests was judged by, the draft's confidence, and whether it counts as a loss."""
 
     id: str
     place: int
@@ -154,11 +154,13 @@ def seen_at(audits: Sequence[Audited], line: Line) -> Seen:
 
 
 def exposure_at(thresholds: Floats, audits: Sequence[Audited]) -> Floats:
-    """The exposure of requests that no higher threshold judged than each of these: float[m]."""
+    """The exposure of requests that no higher threshold judged than each of these, strictest first: float[m], at least
+    0. It never rises as the threshold falls, though what came to nothing at a higher one is not counted at a lower."""
     ordered = sorted(audits, key=lambda one: one.threshold)
     added = np.append(0.0, np.cumsum([one.exposure for one in ordered]))
     highest = np.array([one.threshold for one in ordered])
-    return np.asarray(added[np.searchsorted(highest, thresholds, side="right")], dtype=np.float64)
+    sure = np.maximum(0.0, added[np.searchsorted(highest, thresholds, side="right")])
+    return np.asarray(np.minimum.accumulate(sure), dtype=np.float64)
 
 
 def least_accepted(threshold: float, verdict: Band | None) -> float:

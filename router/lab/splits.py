@@ -1,7 +1,10 @@
 """Remembers which questions have certified something: each split certifies once, and a further use costs it delta."""
 
+import fcntl
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -51,16 +54,28 @@ def claim_split(file: Path, ids: Sequence[str], *, purpose: str, on: date) -> Sp
     """Write down, before the outcomes of these questions are looked at, that they certify `purpose`: whatever names the
     policy and the promise, such as the fingerprint of both. How often they have been used counts each earlier claim
     that shares a question with them; the same split for the same purpose again, which cannot come out differently, is
-    the same use, of the same day. A file that is not there is begun. One process at a time. Raises BadLedger or
-    CannotCertify."""
+    the same use, of the same day. A file that is not there is begun. Several processes wait for each other, where their
+    folder can be locked. Raises BadLedger or CannotCertify."""
     split, questions = split_hash(ids), tuple(sha256(one.encode())[:DIGITS] for one in sorted(ids))
-    claims = read_ledger(file).claims
-    for past in claims:
-        if (past.split, past.purpose) == (split, purpose):
-            return Split(split, past.use, past.on)
-    use = 1 + sum(not set(questions).isdisjoint(past.questions) for past in claims)
-    write_ledger(file, (*claims, Claim(on=on, purpose=purpose, split=split, use=use, questions=questions)))
+    with locked(file.parent):
+        claims = read_ledger(file).claims
+        for past in claims:
+            if (past.split, past.purpose) == (split, purpose):
+                return Split(split, past.use, past.on)
+        use = 1 + sum(not set(questions).isdisjoint(past.questions) for past in claims)
+        write_ledger(file, (*claims, Claim(on=on, purpose=purpose, split=split, use=use, questions=questions)))
     return Split(split, use, on)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else's for as long as the block runs; some network file systems cannot do that."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def read_ledger(file: Path) -> Ledger:

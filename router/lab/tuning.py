@@ -20,7 +20,7 @@ from router.fitted import Fixed, Logistic, base_scorer, calibrated
 from router.gate import Gate
 from router.graders import grader_of
 from router.lab.calibrating import CannotCalibrate, fit_calibration
-from router.lab.certifying import CannotCertify, Infeasible, Split, certify, delta_of_cluster, grid_of, tried_at
+from router.lab.certifying import CannotCertify, Infeasible, Split, Tried, certify, delta_of_cluster, grid_of, tried_at
 from router.lab.certifying import Wanted as Promised
 from router.lab.examples import Example
 from router.lab.fitting import CannotFit, cross_fitted
@@ -124,7 +124,7 @@ def tune(
     foresight = foresighted(fitting, embedding, wanted) if wanted.skip else None
     certification = certification_of(fitting, certifying, of, wanted, ledger, 1 + len(kinds.parts))
     fit = fitted(fitting, certifying, wanted, certification)
-    clusters = {name: fitted(*parts, wanted, certification) for name, parts in kinds.parts.items()}
+    clusters = fitted_kinds(kinds, wanted, certification)
     trust = Trust(
         tuned_on=datetime.now(UTC).date() if certification is None else certification.on,
         tiers=of.tiers,
@@ -227,6 +227,17 @@ def fitted(
     return chosen(fit, seen, wanted)
 
 
+def fitted_kinds(kinds: Kinds, wanted: Wanted, certification: Certification | None) -> Mapping[str, Fit]:
+    """Each kind of request's, by its name. Raises CannotTune, which says of which kind."""
+    fits = {}
+    for name, parts in kinds.parts.items():
+        try:
+            fits[name] = fitted(*parts, wanted, certification)
+        except CannotTune as wrong:
+            raise CannotTune(f"of the kind {name!r}: {wrong}") from wrong
+    return fits
+
+
 def base_of(examples: Sequence[Example], wanted: Wanted) -> tuple[Logistic | Fixed, Floats]:
     """The scorer, and its own confidence in each draft (-1 where it has none): a fitted one's by a fit that has not
     seen the question. Raises CannotTune."""
@@ -286,7 +297,7 @@ def certified(
     judged = drawn.confidence >= 0
     try:
         grid = np.ceil(grid_of(seen.confidence[seen.confidence >= 0]) * PRINTED) / PRINTED
-        tried = tried_at(grid, drawn.confidence[judged], lost[judged])
+        tried = tried_at(grid, drawn.confidence[judged], lost[judged]) if judged.any() else none_accepted(grid)
     except CannotCertify as wrong:
         raise CannotTune(f"no certificate: {wrong}") from wrong
     of_all = replace(tried, questions=len(certifying))
@@ -294,6 +305,12 @@ def certified(
     if isinstance(found, Infeasible):
         return fit.model_copy(update={"infeasible": found.message})
     return fit.model_copy(update={"certificate": watchable(found, certifying, drawn, wanted.audit_grader)})
+
+
+def none_accepted(grid: Floats) -> Tried:
+    """What thresholds accept where no draft to certify on can be scored."""
+    none = np.zeros(len(grid), dtype=np.int64)
+    return Tried(grid, none, none, 0)
 
 
 def watchable(

@@ -187,7 +187,9 @@ def opening(cascade: CascadeSettings, policy: Policy) -> str:
     """When a client that streams is shown something."""
     if policy.mode == "certified":
         return "streams open when the decision is made"
-    return streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
+    said = streams(cascade.stream, cascade.tiers[0], cascade.tiers[-1])
+    is_for_others = cascade.stream.needs_a_gate and cascade.trust is not None and cascade.trust.clusters
+    return f"{said}; those of requests of a known kind are held" if is_for_others else said
 
 
 def skipping(cascade: CascadeSettings, drafter: str) -> Iterator[str]:
@@ -223,11 +225,9 @@ def promise(cascade: CascadeSettings) -> str:
 
 
 def served_certificates(cascade: CascadeSettings) -> Mapping[str | None, Certificate]:
-    """By their clusters; where there are any, the one for all questions serves nothing."""
+    """By their clusters."""
     trust = cascade.trust if cascade.mode == "certified" else None
-    if trust is None:
-        return {}
-    return {cluster: one for cluster, one in trust.certificates.items() if cluster is not None or not trust.clusters}
+    return {} if trust is None else trust.serving
 
 
 def named(cluster: str | None) -> Sequence[str]:
@@ -271,7 +271,7 @@ def watching(cascade: CascadeSettings) -> Iterator[str]:
         names = of_clusters([name for cluster in blind for name in named(cluster)])
         yield f"audits by {audits.grader} do not watch the certificate{names}: tune again with --audit-grader"
     if len(served) > 1:
-        alpha = alpha_of_cluster(len(cascade.trust.certificates))
+        alpha = alpha_of_cluster(len(served))
         yield f"each certificate has an alarm, that sounds falsely with probability {alpha:.2g} at most"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from router.lab.candidates import Candidate, artefact_candidates, recorded_candidates
-from router.lab.costs import CannotCost, Price, costs_of, price_of
+from router.lab.candidates import Candidate, artefact_candidates, asks_p_true, recorded_candidates
+from router.lab.costs import CannotCost, Costs, Price, costs_of, price_of
 from router.lab.evaluation import Evaluation, MeasureName, Wanted, evaluate, right_of
 from router.lab.fitted_candidates import NothingToFit, fitted_candidates
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
@@ -57,7 +57,7 @@ def run_evaluate(files: Files, choices: Choices, wanted: Wanted) -> int:
         costs = costs_of(questions, roles.names, choices.prices, ratio=choices.cost_ratio)
         evaluation = evaluate(questions, roles, candidates, costs, wanted)
         read = Read(tuple(file.name for file in files.recorded), len(recorded) - len(questions),
-                    tuple(notes_of(files, trust, questions, evaluation)))  # fmt: skip
+                    tuple(notes_of(files, trust, questions, evaluation, costs)))  # fmt: skip
         files.html.write_text(page(evaluation, read), encoding="utf-8")
         files.json.write_bytes(as_json(evaluation, read))
     except NothingToFit as wrong:
@@ -111,11 +111,15 @@ def candidates_of(
     return found
 
 
-def notes_of(files: Files, trust: Trust | None, questions: Sequence[Recorded], evaluation: Evaluation) -> Iterator[str]:
+def notes_of(
+    files: Files, trust: Trust | None, questions: Sequence[Recorded], evaluation: Evaluation, costs: Costs
+) -> Iterator[str]:
     """What would make an artefact's figures mislead. Raises OSError."""
     if trust is None:
         return
     yield from flattered(files, trust, questions)
+    if costs.p_true is None and asks_p_true(trust):
+        yield "What asking for P(True) costs is not known in this unit, and not in the artefact's costs."
     if trust.verdict is not None:
         yield "The artefact's verdict is not asked here: in its band, the threshold decides."
     models = tuple(tier.models for tier in evaluation.tiers[:2])

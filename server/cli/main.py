@@ -300,7 +300,9 @@ def tune(
     certify_share: Annotated[
         float, typer.Option(min=0.1, max=0.9, help="Share of the questions kept for the certificate.")
     ] = 0.5,
-    max_age_days: Annotated[int, typer.Option(min=1, help="How long the certificate holds without audits.")] = 90,
+    max_age_days: Annotated[
+        int, typer.Option(min=1, max=36_500, help="How long the certificate holds without audits.")
+    ] = 90,
     gate_sizes: Annotated[
         str, typer.Option(help="Numbers of first tokens for the stream gate; empty for no gate.")
     ] = "8,16,24,32,48,64,96,128",

@@ -12,8 +12,9 @@ from rich.console import Console
 from router.certificate import Certificate
 from router.lab.certifying import CannotCertify, Wanted
 from router.lab.renewing import Line, NotYet, audits_needed, renew, seen_at
-from router.trust import Fit, Trust, trust_written
+from router.trust import Fit, Trust
 from router.watch import alpha_of_cluster
+from server.cli.artefact_file import write_artefact
 from server.cli.console import WRONG_USE, complain
 from server.cli.renewable import NotNow, audited_of, is_about, none_of, refuse_alarmed
 from server.settings.reading import SettingsError, read_settings
@@ -59,7 +60,7 @@ def run_recertify(
         refuse_any_alarmed(trust, placed)
         done = [renewed(line, one, placed, now) for line, one in zip(lines, wanted, strict=True)]
         if out is not None:
-            write(with_certificates(trust, done), out)
+            write_artefact(with_certificates(trust, done), out)
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -148,12 +149,11 @@ def audits_in(settings: Settings, name: str, environment: Mapping[str, str]) -> 
 def refuse_any_alarmed(trust: Trust, placed: Sequence[Placed]) -> None:
     """Raise NotNow where an alarm has sounded or warns, also one whose certificate is not renewed: another artefact
     begins with other alarms."""
-    alpha = alpha_of_cluster(len(trust.certificates))
-    fits: list[tuple[str | None, Fit]] = [*trust.clusters.items()] if trust.clusters else [(None, trust.fit)]
-    for cluster, fit in fits:
-        if fit.certificate is not None and fit.certificate.watched is not None:
-            line = Line(fit.certificate, trust.identity, trust.verdict, cluster)
-            grader, _ = fit.certificate.watched
+    alpha = alpha_of_cluster(len(trust.serving))
+    for cluster, certificate in trust.serving.items():
+        if certificate.watched is not None:
+            line = Line(certificate, trust.identity, trust.verdict, cluster)
+            grader, _ = certificate.watched
             with of_task(cluster):
                 refuse_alarmed(line, [one for one in placed if is_about(one, line, grader)], alpha=alpha)
 
@@ -208,13 +208,6 @@ def with_certificates(trust: Trust, done: Sequence[Renewed]) -> Trust:
 def renewed_fit(fit: Fit, done: Renewed) -> Fit:
     """The same, with the new certificate."""
     return fit.model_copy(update={"certificate": done.certificate})
-
-
-def write(trust: Trust, out: Path) -> None:
-    """Whole or not at all. Raises OSError."""
-    beside = out.with_name(out.name + ".part")
-    beside.write_bytes(trust_written(trust))
-    beside.replace(out)
 
 
 def told(cascade: str, done: Renewed) -> Iterator[str]:

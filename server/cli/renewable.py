@@ -68,7 +68,7 @@ def audited_of(one: Placed) -> Audited:
     audit = one.audit
     exposure, threshold = 0.0, math.inf
     if audit.exposure is not None and audit.unseen is not None and audit.threshold is not None:
-        exposure, threshold = max(0.0, audit.exposure - audit.unseen), audit.threshold
+        exposure, threshold = audit.exposure - audit.unseen, audit.threshold
     if not (math.isfinite(exposure) and threshold >= 0):
         exposure, threshold = 0.0, math.inf
     return Audited(audit.id, one.place, audit.time, exposure, threshold, audit.confidence, audit.loss is not False)

@@ -23,9 +23,10 @@ from router.lab.targets import Aim, Effect, Target, effect_of
 from router.lab.tuning import CannotTune, Of, Tuned, Wanted, tune
 from router.scorers import ScorerName
 from router.text_features import TEXT_FEATURES
-from router.trust import Fit, OpinionPrint, Trust, trust_written
+from router.trust import Fit, OpinionPrint, Trust
 from server.building import policy_of
 from server.cli.answered_by import ASKING, Prints, asked_of, opinion_prints, opinions_in, whose
+from server.cli.artefact_file import write_artefact
 from server.cli.console import WRONG_USE, complain
 from server.cli.embedding import CannotEmbed, embedding_by
 from server.settings.cascade import CascadeSettings
@@ -77,7 +78,7 @@ def run_tune(files: Files, wanted: Wanted, named: Named, environment: Mapping[st
         if named.embeddings is not None:
             embedding = embedding_by(named.embeddings, settings, prints.fingerprint(whose(named.embeddings)))
         tuned = tune(examples, of, wanted, files.recorded.parent / LEDGER, embedding)
-        files.out.write_bytes(trust_written(tuned.trust))
+        write_artefact(tuned.trust, files.out)
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -278,6 +279,8 @@ def fit_lines(name: str, fit: Fit) -> Iterator[str]:
     if certificate is not None and certificate.watched is not None:
         grader, share = certificate.watched
         yield f"  audits by {grader} watch it: at most {share:.3g} are accepted and unlike the final tier's answer"
+    if certificate is not None and certificate.watched is None:
+        yield f"  audits by {certificate.audited_by} cannot watch it: no draft is like the final tier's answer by it"
     if fit.infeasible is not None:
         yield f"  infeasible: {fit.infeasible}"
 

@@ -1,6 +1,6 @@
 """How many tokens a conversation is: /v1/messages/count_tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from models.errors import BadReply, ModelError
 from models.pool import Pool
@@ -9,6 +9,7 @@ from models.wire import JsonObject
 from server.doors.messages_request import CountRequest, asked_fields
 from server.doors.reading import checked, read_fields
 from server.errors import RequestError
+from server.following import Trace, passed_call
 
 TOKENIZE = "/tokenize"
 COUNT_PATH = "/v1/messages/count_tokens"
@@ -34,15 +35,16 @@ def template_fields(asked: JsonObject) -> JsonObject:
     return {**told, **given} if isinstance(given, dict) else told
 
 
-async def counted(fields: JsonObject, pools: Iterable[Pool], request_id: str) -> int:
+async def counted(fields: JsonObject, pools: Mapping[str, Pool], request_id: str, trace: Trace | None = None) -> int:
     """By the first tier that can tell. Raises the last tier's ModelError where none can just now, RequestError where
     none ever can."""
     failure: ModelError | None = None
-    for pool in pools:
+    for tier, pool in pools.items():
         if not pool.speaks_vllm:
             continue
         try:
-            return count_in(await pool.passed(TOKENIZE, fields, request_id))
+            with passed_call(trace, tier):
+                return count_in(await pool.passed(TOKENIZE, fields, request_id))
         except ModelError as error:
             failure = error
     if failure is not None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import structlog
@@ -63,7 +64,9 @@ class InTurn(Response):
             order.hold.end(NOTHING)
 
     async def _wait(self) -> float:
-        return await self._line.wait(self._place, self._left_s())
+        trace = self._order.trace
+        with nullcontext() if trace is None else trace.waiting():
+            return await self._line.wait(self._place, self._left_s())
 
     def _left_s(self) -> float:
         return max(0.0, self._order.deadline_s - (time.perf_counter() - self._order.began_s))
@@ -76,6 +79,8 @@ class InTurn(Response):
             None, shed.retry_after_s, request_id,
         )  # fmt: skip
         self._metrics.refused(problem.status)
+        if order.trace is not None:
+            order.trace.failed(problem)
         log.info("shed", request_id=request_id, cascade=order.cascade.name, reason=shed.reason)
         headers = {**problem.headers, **id_headers(request_id)}
         return JSONResponse(order.door.error_body(problem), problem.status, headers)

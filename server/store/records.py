@@ -128,7 +128,7 @@ class Audit:
 
     `loss`: whether the draft was a loss by `grader`; None where that cannot tell. `propensity`: the probability, in
     (0, 1], with which the request was drawn; `exposure`: its own and those of this gateway's requests since its audit
-    before, of the same cluster, added up; how much of it is `unseen`, and the highest `threshold` among them, as in
+    before, of the same cluster, added up; how much is `unseen`, and the highest `threshold` among them, as in
     router.audits.Span. `artefact`: the fingerprint of what accepted it, `cluster`: whose fit in that judged it (None:
     the global one). Tokens are those of the draft and of the final tier's answer; with none of that, the audit failed.
     """

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,28 @@ def test_fresh_questions_are_not_taken_for_known_ones(tmp_path: Path, capsys: py
     assert evaluated(tmp_path, recorded_file(tmp_path / "recorded.jsonl", 60), artefact=artefact) == 0
 
     assert "The artefact was tuned on" not in capsys.readouterr().out
+
+
+def test_an_artefact_that_asks_for_p_true_pays_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = list(recordings(60))
+    for one in found:
+        one["outputs"]["small"]["opinions"] = {"p-true": {"model": "scripted", "value": 0.5, "cost": 2.0}}
+    file = tmp_path / "recorded.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in found))
+    artefact = tmp_path / "trust.json"
+    artefact.write_bytes(trust_written(trust("p-true")))
+
+    assert evaluated(tmp_path, file, artefact=artefact) == 0
+    policies = {one["name"]: one for one in json.loads((tmp_path / "out.json").read_text())["evaluation"]["policies"]}
+    least = [policies[name]["curve"]["cost"][0] for name in ("min-logprob", "artefact")]
+    assert least == pytest.approx([0.1, 0.3])
+    assert "What asking for P(True) costs" not in capsys.readouterr().out
+
+    assert (
+        evaluated(tmp_path, file, artefact=artefact, choices=replace(CHOICES, prices=prices_of(["small=1", "large=9"])))
+        == 0
+    )
+    assert "What asking for P(True) costs is not known in this unit" in capsys.readouterr().out
 
 
 def test_prices_change_what_it_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 """`smallfirst tune`, as an operator types it."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,10 @@ from cli.test_commands import run
 from fakes.embedding import embeds, says
 from fakes.recordings import recorded_file
 from fakes.scripted import Script, ScriptedServer
+from fakes.trusting import trust
+
+from router.trust import trust_written
+from server.cli.artefact_file import write_artefact
 
 CONFIG = """
 tiers:
@@ -43,6 +49,37 @@ async def test_an_artefact_is_tuned_and_served(folder: Path) -> None:
     assert (code, error) == (0, "")
     assert "small if fitted confidence >= 0." in plan
     assert "certified: regret <= 0.05 with probability 0.9, until" in plan
+
+
+async def test_who_reads_an_artefact_while_another_is_written_reads_the_one_before(folder: Path) -> None:
+    fixed = ("--scorer", "mean-logprob", "--gate-sizes", "", "--threshold")
+    await tuned(folder, *fixed, "0.5")
+    before = (folder / "trust.json").read_text()
+
+    with (folder / "trust.json").open() as reading:
+        await tuned(folder, *fixed, "0.75")
+
+        assert reading.read() == before
+    assert '"threshold": 0.75' in (folder / "trust.json").read_text()
+
+
+def test_an_artefact_may_go_into_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        write_artefact(trust(), pipe)
+
+        assert read.result(10) == trust_written(trust())
+
+
+async def test_an_age_beyond_all_calendars_is_refused(folder: Path) -> None:
+    code, _, error = await tuned(folder, "--epsilon", "0.05", "--max-age-days", "99999999")
+
+    assert code == 2
+    assert "--max-age-days" in error
+    assert not (folder / "trust.json").exists()
 
 
 async def test_an_artefact_knows_again_what_it_was_tuned_on(folder: Path) -> None:

@@ -12,7 +12,7 @@ from fakes.waiting import until
 
 from models.answer import Delta, Finish, Piece, Usage
 from models.prompt import Prompt
-from router.audits import AuditRules, Sampling
+from router.audits import LOST_AUDIT, AuditRules, Sampling
 from router.call import Tier
 from router.cascade import Cascade, answer
 from router.events import Escalated, Event, Finished, Scored
@@ -83,12 +83,18 @@ class Stage:
 
     async def ask(self) -> None:
         """One request from its beginning to its end."""
+        await self.ask_at_once(1)
+
+    async def ask_at_once(self, count: int) -> None:
+        """Requests that all begin before one of them ends."""
         prompt = Prompt({"messages": []}, "id")
-        ticket, outcome = self.auditor.ticket(prompt, self.auditor.cascade.policy), Outcome(self.auditor.cascade)
-        async for part in answer(self.auditor.cascade, prompt, outcome.observe):
-            if isinstance(part, Delta):
-                ticket.answered(part)
-        ticket.over(outcome, "decision")
+        tickets = [self.auditor.ticket(prompt, self.auditor.cascade.policy) for _ in range(count)]
+        for ticket in tickets:
+            outcome = Outcome(self.auditor.cascade)
+            async for part in answer(self.auditor.cascade, prompt, outcome.observe):
+                if isinstance(part, Delta):
+                    ticket.answered(part)
+            ticket.over(outcome, "decision")
 
 
 def stage(
@@ -96,14 +102,16 @@ def stage(
     *,
     has_room: Callable[[], bool] = lambda: True,
     ledger: MemoryLedger | None = None,
+    price: float = 0.0,
+    spend: float = 1.0,
 ) -> Stage:
     small, final, counts, ledger = Says("yes"), Says("yes"), Counts(), ledger or MemoryLedger()
     small.may.set()
-    tiers = (Tier("small", small, Price(1, 1)), Tier("large", final, Price(0, 0)))
+    tiers = (Tier("small", small, Price(1, 1)), Tier("large", final, Price(price, 0)))
     policy = Policy("threshold", SCORERS["mean-logprob"], 0.5, (), "accept")
     auditor = Auditor(
         Cascade("auto", tiers, policy, LengthRatio(), Failover(1.0)), {},
-        sampling=Sampling(AuditRules(1.0, 1.0), draw=Random(1)), comparing=Comparing("exact", grade),
+        sampling=Sampling(AuditRules(1.0, spend), draw=Random(1)), comparing=Comparing("exact", grade),
         has_room=has_room, ledger=ledger, counting=counts,
     )  # fmt: skip
     auditor.sampling.paid(0.001, time.time())  # it is known what one costs, so that many may run
@@ -148,14 +156,8 @@ async def test_a_grader_that_fails_ends_no_more_than_its_audit() -> None:
 async def test_what_finds_the_queue_full_at_its_end_is_dropped() -> None:
     one = stage(lambda _text, _reference: True)
     prompt = Prompt({"messages": []}, "id")
-    early = [one.auditor.ticket(prompt, one.auditor.cascade.policy) for _ in range(QUEUED + 2)]
 
-    for ticket in early:
-        outcome = Outcome(one.auditor.cascade)
-        async for part in answer(one.auditor.cascade, prompt, outcome.observe):
-            if isinstance(part, Delta):
-                ticket.answered(part)
-        ticket.over(outcome, "decision")
+    await one.ask_at_once(QUEUED + 2)
 
     assert one.counts.results == ["dropped", "dropped"]
     assert one.auditor.propensity(None) == 0.0
@@ -170,6 +172,18 @@ async def test_what_waits_until_the_final_tier_is_full_is_dropped() -> None:
 
     async with auditing([one.auditor], {"auto": 1}):
         await until(lambda: one.counts.results == ["dropped"])
+
+
+async def test_many_that_were_drawn_at_once_cost_no_more_than_the_days_money() -> None:
+    one = stage(lambda _text, _reference: True, price=100.0, spend=0.0045)  # a thousandth each, one is paid
+    one.final.may.set()
+    await one.ask_at_once(8)
+
+    async with auditing([one.auditor], {"auto": 2}):
+        await until(lambda: len(one.counts.results) == 8)
+
+    assert sorted(one.counts.results) == ["agreed"] * 3 + ["dropped"] * 5
+    assert one.auditor.sampling.spent_today == pytest.approx(0.004)
 
 
 async def test_audits_are_kept_in_the_order_of_their_requests() -> None:
@@ -226,7 +240,7 @@ async def test_what_was_dropped_is_not_counted_as_seen() -> None:
         await until(lambda: one.counts.results == ["dropped", "agreed"])
 
     (placed,) = await one.ledger.audits_since("auto", 0)
-    assert (placed.audit.exposure, placed.audit.unseen) == (4.0, 3.0)
+    assert (placed.audit.exposure, placed.audit.unseen) == pytest.approx((4.0, 2.0 + LOST_AUDIT))
     assert placed.audit.threshold == 0.5
 
 
@@ -240,7 +254,7 @@ async def test_what_cannot_be_kept_is_not_counted_as_seen() -> None:
         await until(lambda: len(one.counts.results) == 3)
 
     (placed,) = await one.ledger.audits_since("auto", 0)
-    assert (placed.audit.exposure, placed.audit.unseen) == (5.0, 4.0)
+    assert (placed.audit.exposure, placed.audit.unseen) == pytest.approx((5.0, 2.0 + 2 * LOST_AUDIT))
 
 
 def outcome_of(one: Stage, *events: Event) -> Outcome:

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from types import FrameType
 
@@ -10,15 +11,20 @@ import pytest
 from fakes.pools import metrics_of, probed
 from fakes.scripted import Script
 from fakes.stores import audit, rows, store_of
-from fakes.trusting import certificate, fit, trust
+from fakes.trusting import certificate, fit, gate_of, trust
 from fakes.waiting import until
 from gateway.test_watching import Watched, certificate_of, headers_of, watched
 from pydantic import ValidationError
 
 from models.prompt import Prompt
 from router.alarm import ALPHA
+from router.audits import LOST_AT_START
 from router.drift import WINDOW, histogram_of
+from router.policy import Policy
+from router.scorers import SCORERS
+from router.streaming import gate_for
 from router.trust import Trust
+from router.trusted import Trusted
 from server.cli.check import plan
 from server.doors.controls import Controls
 from server.routing import controlled
@@ -62,6 +68,29 @@ async def test_a_cluster_whose_alarm_sounds_falls_back_alone() -> None:
         assert 'smallfirst_certificate_state{cascade="auto",cluster="sums",state="alarmed"} 1.0' in text
 
 
+def test_a_gate_tells_nothing_of_requests_that_another_scorer_judges() -> None:
+    gated = trust(clusters={"sums": fit()}, gate=gate_of(4))
+    served = Trusted(gated, Policy("threshold", SCORERS["mean-logprob"], 0.5, (), "escalate"), threshold=0.5)
+    prompt = Prompt({"messages": []}, "id")
+
+    gates = [gate_for(served.policy("threshold", served.kind(task, "")), prompt) for task in ("sums", "songs")]
+
+    assert gates == [None, gated.gate]
+
+
+def test_the_plan_says_whose_streams_are_held() -> None:
+    tier = {"model": "scripted", "price": {"input": 1.0, "output": 2.0}, "urls": ["http://a"]}
+    gated = {"tiers": ["small", "large"], "threshold": 0.5, "stream": {"on_doubt": "finish", "gate_tokens": 4}}
+    artefacts = [trust(gate=gate_of(4)), trust(gate=gate_of(4), clusters={"sums": fit()})]
+
+    said = [
+        "\n".join(plan(Settings.model_validate({"tiers": {"small": tier, "large": tier}, "cascades": {
+            "auto": {**gated, "trust": one}}, "store": {"url": "none"}}), [], None)) for one in artefacts
+    ]  # fmt: skip
+
+    assert ["those of requests of a known kind are held" in one for one in said] == [False, True]
+
+
 async def test_what_has_no_certificate_is_watched_by_none() -> None:
     async with watched(judged=BY_TASK) as cascade:
         assert await reasons_of(cascade, "riddles", "songs") == [("exact", "uncertified")] * 2
@@ -75,7 +104,8 @@ async def test_the_requests_of_another_cluster_stretch_no_audit() -> None:
         await asked(cascade, "sums")
 
         sums, poems = [await certificate_of(cascade.url, task) for task in ("sums", "poems")]
-        assert (sums["exposure"], poems["exposure"]) == (1 + 2, 3 + 2)
+        lost = LOST_AT_START / PROMISED.acceptance
+        assert (sums["exposure"], poems["exposure"]) == pytest.approx((1 + lost, 3 + lost))
 
 
 async def test_the_alarms_share_one_error_as_the_certificates_do() -> None:
@@ -157,14 +187,26 @@ async def test_a_clusters_alarm_outlives_the_gateway(tmp_path: Path) -> None:
     assert rows(tmp_path, "SELECT DISTINCT cluster FROM audits ORDER BY cluster") == [("poems",), ("sums",)]
 
 
-async def test_an_audit_without_a_cluster_is_the_global_fits(tmp_path: Path) -> None:
-    judged = trust(certified=PROMISED, clusters={"sums": SUMS})
-    await filled(tmp_path, judged, None, [True] * 5)
+async def test_an_audit_without_a_cluster_is_no_clusters(tmp_path: Path) -> None:
+    await filled(tmp_path, BY_TASK, None, [True] * 5)
 
-    async with watched(tmp_path, judged=judged) as cascade:
-        states = {one: (await certificate_of(cascade.url, one))["state"] for one in (None, "sums")}
+    async with watched(tmp_path, judged=BY_TASK) as cascade:
+        states = {one: (await certificate_of(cascade.url, one))["state"] for one in ("poems", "sums")}
 
-    assert states == {None: "alarmed", "sums": "certified"}
+    assert states == {"poems": "certified", "sums": "certified"}
+
+
+async def test_a_certificate_that_serves_nothing_neither_expires_nor_shares_the_alarms_error() -> None:
+    old = certificate(0.5, loss="disagreement", certified_on=date(2026, 1, 2), max_age_days=1)
+
+    async with watched(judged=trust(certified=old, clusters={"sums": SUMS})) as cascade:
+        sums = await certificate_of(cascade.url, "sums")
+        text = await metrics_of(cascade.url)
+
+    assert math.exp(-sums["alarm_at"]) == pytest.approx(ALPHA)
+    assert [line for line in text.splitlines() if line.startswith("smallfirst_certificate_valid{")] == [
+        'smallfirst_certificate_valid{cascade="auto",cluster="sums"} 1.0'
+    ]
 
 
 async def test_a_cluster_named_like_a_label_makes_no_series_of_its_own() -> None:

@@ -9,11 +9,9 @@ from aiohttp import web
 from fakes.collector import Collector, told
 from fakes.gateway import running_gateway
 from fakes.scripted import Script, ScriptedServer
+from fakes.traced import QUESTION, asked, settings_of
 from pydantic import ValidationError
 
-from server.settings.schema import Settings
-
-QUESTION = "a question that nobody else may read"
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -21,24 +19,6 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as stack:
         yield stack
-
-
-async def asked(url: str, *, model: str = "auto", **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
-        body = {"model": model, "messages": [{"role": "user", "content": QUESTION}]}
-        return await client.post(f"{url}/v1/chat/completions", json=body, headers=headers)
-
-
-def settings_of(small: str, large: str, otlp: str | None, **tracing: object) -> Settings:
-    return Settings.model_validate({
-        "tiers": {
-            "small": {"model": "scripted", "price": {"input": 1.0, "output": 2.0}, "urls": [small]},
-            "large": {"model": "scripted", "price": {"input": 10.0, "output": 20.0}, "urls": [large]},
-        },
-        "cascades": {"auto": {"tiers": ["small", "large"], "threshold": 0.5}},
-        "store": {"url": "none"},
-        "tracing": {"otlp": otlp, **tracing},
-    })  # fmt: skip
 
 
 async def test_a_request_is_one_trace_of_calls_and_decisions(stack: AsyncExitStack) -> None:

@@ -22,7 +22,7 @@ from fakes.waiting import until
 from fastapi import FastAPI
 
 from router.alarm import Stretch
-from router.audits import AuditRules, Sampling
+from router.audits import LOST_AT_START, AuditRules, Sampling
 from router.certificate import Certificate
 from router.drift import histogram_of
 from router.trust import Trust
@@ -172,7 +172,7 @@ async def test_audits_that_disagree_raise_the_alarm() -> None:
         assert certificate["state"] == "alarmed"
         assert certificate["evidence"] >= certificate["alarm_at"]
         assert certificate["audited"] == certificate["audited_losses"] == number <= 5
-        assert number <= certificate["exposure"] <= number + 2
+        assert number <= certificate["exposure"] <= number + 2 * LOST_AT_START
         text = await metrics_of(cascade.url)
         assert 'smallfirst_certificate_valid{cascade="auto",cluster=""} 0.0' in text
         assert 'smallfirst_certificate_state{cascade="auto",cluster="",state="alarmed"} 1.0' in text

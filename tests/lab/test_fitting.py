@@ -92,8 +92,9 @@ def test_what_is_held_out_does_not_change_what_judges_it() -> None:
 @pytest.mark.parametrize(
     ("change", "mistake"),
     [
-        ({"far": math.nan}, "feature 'far' of a draft is no finite number"),
-        ({"near": math.inf}, "feature 'near' of a draft is no finite number"),
+        ({"far": math.nan}, "feature 'far' of a draft is no number, or beyond all measure"),
+        ({"near": math.inf}, "feature 'near' of a draft is no number, or beyond all measure"),
+        ({"near": -1e308}, "feature 'near' of a draft is no number, or beyond all measure"),
         ("near", "a draft has no feature 'near'"),
     ],
 )

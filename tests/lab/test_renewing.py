@@ -194,13 +194,16 @@ def test_the_evidence_falls_as_the_threshold_does_whatever_was_audited(
 @dataclass(frozen=True)
 class Stream:
     """Requests whose loss at the certified threshold is `loss`, half of it at confidences below 0.8. A process sees
-    `life` of them; audits fail with a probability if they would have found a loss, and else with another."""
+    `life` of them; audits fail with a probability if they would have found a loss, and else with another; a share of
+    all is `dropped`."""
 
     loss: float
     life: int = 10_000
     failing: float = 0.0
     failing_well: float = 0.0
     raises: bool = False
+    dropped: float = 0.0
+    propensities: tuple[float, ...] = (0.2, 0.5, 1.0)
 
     def audits(self, requests: int, draw: np.random.Generator) -> Iterator[tuple[Audited, float]]:
         """What is kept of so many requests, each with the exposure that the alarm counts."""
@@ -209,12 +212,15 @@ class Stream:
             if number % self.life == 0:
                 tally = Tally[Audited]()
             threshold = 0.8 if self.raises and draw.random() < 0.5 else 0.6
-            propensity = float(draw.choice([0.2, 0.5, 1.0]))
+            propensity = float(draw.choice(self.propensities))
             confidence = 0.7 if draw.random() < 0.5 else 0.9
             is_lost = draw.random() < self.loss
             span = Span(propensity, 0.0, threshold)
             if confidence < threshold or draw.random() >= propensity:
                 tally.passed(span)
+                continue
+            if draw.random() < self.dropped:
+                tally.ended(tally.began(span), None)
                 continue
             failed = draw.random() < (self.failing if is_lost else self.failing_well)
             place += 1
@@ -249,11 +255,19 @@ RUNS, MOST = 200, 0.1 + 3 * math.sqrt(0.1 * 0.9 / 200)
         Stream(0.1, failing=0.5, failing_well=0.02),
         Stream(0.1, raises=True),
         Stream(0.1, life=30, raises=True),
+        Stream(0.1, dropped=0.7),
+        Stream(0.1, dropped=0.3, raises=True),
     ],
-    ids=["plain", "short lives", "all losses fail", "some fail", "raised at times", "both"],
+    ids=["plain", "short lives", "all losses fail", "some fail", "raised at times", "both", "dropped", "dropped too"],
 )
 def test_a_loss_of_epsilon_is_seldom_certified_whatever_happens_to_audits(stream: Stream) -> None:
     assert false_renewals(stream, runs=RUNS, requests=300) <= MOST
+
+
+def test_what_is_dropped_counts_for_all_that_would_have_been() -> None:
+    rare = Stream(0.1, dropped=0.6, propensities=(0.1,))
+
+    assert false_renewals(rare, runs=60, requests=2_000) <= 0.1
 
 
 def test_counting_what_only_the_alarm_may_count_would_be_wrong() -> None:

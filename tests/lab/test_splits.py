@@ -1,4 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from threading import Barrier
 
 import pytest
 
@@ -37,6 +39,19 @@ def test_the_same_split_for_the_same_purpose_is_the_same_use_of_the_same_day(tmp
     assert first == claim_split(ledger, ["b", "a"], purpose="one", on=LATER) == Split(split_hash(["a", "b"]), 1, TODAY)
     assert second == claim_split(ledger, ["a", "b"], purpose="two", on=LATER) == Split(split_hash(["a", "b"]), 2, TODAY)
     assert ledger.read_bytes() == before
+
+
+def test_claims_at_the_same_time_are_one_use_each(tmp_path) -> None:
+    ledger, ids, begin = tmp_path / "splits.json", [f"{number}" for number in range(500)], Barrier(8)
+
+    def claimed(number: int) -> int:
+        begin.wait(10)
+        return claim_split(ledger, ids, purpose=f"{number}", on=TODAY).use
+
+    with ThreadPoolExecutor(8) as threads:
+        uses = sorted(threads.map(claimed, range(8)))
+
+    assert uses == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_a_split_that_shares_a_question_with_an_earlier_one_is_used_again(tmp_path) -> None:

@@ -282,6 +282,29 @@ def test_each_task_with_enough_questions_has_its_own_fit_and_its_share_of_delta(
     assert len(trust.certificates) == 3
 
 
+@pytest.mark.parametrize("missing", ["questions", "evidence"])
+def test_a_task_with_nothing_to_certify_on_is_infeasible_and_no_other_suffers(missing: str, tmp_path: Path) -> None:
+    found = examples(recorded(2000, tasks=("sums", "sums", "sums", "poems")))
+    wanted = replace(WANTED, by_task=True, promise=Promise(0.1, 0.09, 30))
+    lost = {one.id for one in split(found, wanted)[1] if one.task == "poems"}
+    kept = [replace(one, evidence=None) if one.id in lost else one for one in found]
+    if missing == "questions":
+        kept = [one for one in found if one.id not in lost]
+
+    trust = tune(kept, OF, wanted, tmp_path / "splits.json").trust
+
+    assert set(trust.serving) == {"sums"}
+    assert "no threshold accepts one of" in trust.clusters["poems"].infeasible
+
+
+def test_a_task_that_cannot_be_fitted_is_named(tmp_path: Path) -> None:
+    found = examples(recorded(2000, tasks=("sums", "sums", "sums", "poems")))
+    odd = [replace(one, draft_right=not one.draft_right) if one.task == "poems" else one for one in found]
+
+    with pytest.raises(CannotTune, match="of the kind 'poems': the outcome is true where the score is low"):
+        tune(odd, OF, replace(WANTED, by_task=True, scorer="mean-logprob"), tmp_path / "splits.json")
+
+
 def test_a_gate_is_fitted_for_the_threshold(tuned: Tuned) -> None:
     gate = tuned.trust.gate
 
@@ -356,6 +379,16 @@ def test_a_certificate_of_regret_says_what_audits_can_watch(tuned: Tuned) -> Non
     assert certificate.watched is not None
     assert certificate.watched[0] == "exact"
     assert 0 < certificate.watched[1] < 0.02, "all texts are alike here"
+
+
+def test_a_grader_by_which_all_is_unlike_leaves_audits_nothing_to_watch(tmp_path: Path) -> None:
+    found = [replace(one, agrees=False, final_right=one.draft_right) for one in examples(recorded(1000))]
+
+    certificate = tune(found, OF, replace(WANTED, loss="regret"), tmp_path / "splits.json").trust.fit.certificate
+
+    assert certificate is not None
+    assert (certificate.accepted, certificate.disagreement) == (certificate.questions, 1.0)
+    assert certificate.watched is None
 
 
 def test_drafts_without_evidence_that_are_kept_cannot_be_certified(questions: list[Example], tmp_path: Path) -> None:

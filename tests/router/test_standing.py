@@ -2,6 +2,9 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+from pydantic import ValidationError
+
 from router.alarm import Stretch
 from router.certificate import Certificate, Loss
 from router.drift import WINDOW, Drift, histogram_of
@@ -141,6 +144,19 @@ def test_a_watch_knows_which_audits_are_about_its_certificate() -> None:
     assert not Watch(certificate(loss="regret"), artefact="a").is_about(artefact="a", grader="exact"), (
         "an audit does not show who is right"
     )
+
+
+def test_a_certificate_expires_within_the_calendar() -> None:
+    with pytest.raises(ValidationError, match="max_age_days"):
+        Certificate.model_validate({**certificate().model_dump(), "max_age_days": 99_999_999})
+
+
+def test_where_every_accepted_draft_may_disagree_there_is_nothing_to_watch() -> None:
+    unlike = certificate(loss="regret").model_copy(update={"audited_by": "exact", "disagreement": 1.0})
+    watch = Watch(unlike, artefact="a", now=lambda: DAY)
+
+    assert watch.standing.state == "certified"
+    assert not watch.is_about(artefact="a", grader="exact")
 
 
 def test_a_watch_that_warns_wants_more_audits() -> None:
