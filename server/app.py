@@ -46,6 +46,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.state = state
     app.state.metrics = Metrics()
     app.state.leaving = Leaving()
+    app.state.admin_listener = app.state.totals = None
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)
     for door in DOORS:
