@@ -1,10 +1,12 @@
 """Whether a gateway can be guarded as its configuration wants, before it starts."""
 
 import socket
+import ssl
 from importlib.util import find_spec
 from pathlib import Path
 
 from server.access.opening import home_of_keys
+from server.settings.access import TlsSettings
 from server.settings.reading import SettingsError
 from server.settings.schema import Settings
 
@@ -17,6 +19,19 @@ def refuse_unguarded(settings: Settings, state: Path | None) -> None:
         raise SettingsError(
             [f"server.admin.port: {admin.host}:{settings.server.admin_port} cannot be had: choose another, or null"]
         )
+
+
+def refuse_bad_certificate(tls: TlsSettings | None) -> None:
+    """Raise SettingsError where clients could not be served with it."""
+    if tls is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(tls.certificate, tls.key, password="")
+    except (OSError, ssl.SSLError) as bad:
+        why = f"{bad.strerror or bad}".lower()
+        raise SettingsError(
+            [f"server.tls: the certificate and its key cannot be used ({why}): both as PEM, without a password"]
+        ) from bad
 
 
 def refuse_unkeyed(settings: Settings, state: Path | None) -> None:

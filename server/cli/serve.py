@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from server.cli.console import WRONG_USE, complain
-from server.cli.guarding import refuse_unguarded, refuse_unkeyed
+from server.cli.guarding import refuse_bad_certificate, refuse_unguarded, refuse_unkeyed
 from server.logs import set_up_logs
 from server.settings.reading import PREFIX, SettingsError, read_settings
 from server.settings.schema import Settings
@@ -55,6 +55,7 @@ def servable(config: Path, environment: Mapping[str, str]) -> Settings:
     for name, tier in settings.tiers.items():
         if not tier.urls:
             raise SettingsError([f"tiers.{name}: has no urls: `smallfirst up` starts its engine, `serve` does not"])
+    refuse_bad_certificate(settings.server.tls)
     refuse_unwritable(home_of(settings.store, state_folder(environment)))
     return settings
 

@@ -5,7 +5,7 @@ any time."""
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -141,10 +141,12 @@ class Parent:
         self._reload_if_due()
 
     def _retire(self, generation: Generation) -> None:
-        for worker in self._workers:
-            if worker.generation is generation and not worker.retires:
-                worker.retires = True
-                worker.end(Word.RETIRE)
+        server = generation.settings.server
+        old = [one for one in self._workers if one.generation is generation]
+        for worker in old:
+            worker.retires = True
+            worker.end(Word.RETIRE)
+        self._timers.after(server.deadline_s + server.shutdown_s + GRACE_S, lambda: self._kill(old))
 
     def _is_late(self, generation: Generation) -> None:
         if generation is self._coming:
@@ -229,12 +231,13 @@ class Parent:
             worker.end(how)
         if self._serving is not None:
             server = self._serving.settings.server
-            self._timers.after(server.drain_s + server.shutdown_s + GRACE_S, self._kill)
+            self._timers.after(server.drain_s + server.shutdown_s + GRACE_S, lambda: self._kill(self._workers))
 
-    def _kill(self) -> None:
-        for worker in self._workers:
-            log.error("a worker did not end in time", pid=worker.pid)
-            worker.signal(signal.SIGKILL)
+    def _kill(self, late: Sequence[Worker]) -> None:
+        for worker in late:
+            if worker in self._workers:
+                log.error("a worker did not end in time", pid=worker.pid)
+                worker.signal(signal.SIGKILL)
 
     def _let_go(self) -> None:
         """In a new worker: what is its parent's."""

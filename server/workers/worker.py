@@ -7,16 +7,20 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from server.settings.schema import Settings
 from server.workers.link import Link, Word
+from server.workers.signals import CAUGHT
 from server.workers.totals import Families
 
 FAILED = 1
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to the whole group
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +83,10 @@ def forked(generation: Generation, place: int, work: Callable[[Link], int], alon
     sys.stdout.flush()
     sys.stderr.flush()
     gc.freeze()  # what both have stays one in memory
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)  # none of its own may be taken for its parent's
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return Worker(generation, place, pid, Link(ours))
     code = FAILED
@@ -89,13 +95,14 @@ def forked(generation: Generation, place: int, work: Callable[[Link], int], alon
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for number in LEFT_TO_PARENT:
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         ours.close()
         alone()
         code = work(Link(theirs))
     except SystemExit as exits:
         code = exits.code if isinstance(exits.code, int) else FAILED
-    except BaseException:  # noqa: BLE001 - the top of the process
-        traceback.print_exc()
+    except BaseException:
+        log.exception("a worker failed")
     finally:
         with contextlib.suppress(OSError):
             sys.stderr.flush()

@@ -101,7 +101,7 @@ async def test_what_cannot_be_reloaded_is_said_and_all_is_as_before(tmp_path: Pa
             for server, said in (
                 ({"port": 1}, f"server.port: a reload cannot move the gateway from {served.port} to 1"),
                 ({"admin": {"port": 9}}, "server.admin.port: a reload cannot move the gateway from None to 9"),
-                ({"tls": {"certificate": pem, "key": pem}}, "the workers do not start"),
+                ({"tls": {"certificate": pem, "key": pem}}, "server.tls: the certificate and its key cannot be used"),
             ):
                 await served.reload({**with_cascade(config, "careful"), "server": server})
                 assert said in served.log.read_text()

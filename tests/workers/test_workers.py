@@ -136,15 +136,3 @@ async def test_who_kills_the_parent_kills_the_gateway(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while await served.ready() is not None:  # noqa: ASYNC110 - processes have no event
                 await asyncio.sleep(0.02)
-
-
-async def test_a_gateway_whose_workers_do_not_start_ends_with_an_error(tmp_path: Path) -> None:
-    (tmp_path / "none.pem").write_text("no certificate")
-    tls = {"certificate": "none.pem", "key": "none.pem"}
-    served = Served(tmp_path / "gateway.yaml", pair("http://127.0.0.1:9", "http://127.0.0.1:9", tls=tls, workers=2))
-    process = await asyncio.create_subprocess_exec(*served.command, stderr=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(60):
-        _, said = await process.communicate()
-
-    assert process.returncode == 3
-    assert b"the gateway cannot start" in said
