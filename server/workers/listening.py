@@ -1,12 +1,14 @@
 """The sockets that the gateway listens at: opened once by the parent, used by all workers, so that whoever is connected
 waits for any of them, and none is lost when one goes."""
 
+import errno
 import socket
 from dataclasses import dataclass
 
 from server.settings.server import ServerSettings
 
 BACKLOG = 2048
+NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # as ::1 of localhost, where there is no IPv6
 
 
 class CannotListen(Exception):
@@ -32,21 +34,36 @@ def listening(server: ServerSettings) -> Listeners:
     main = listeners_at("server", server.host, server.port)
     if server.admin_port is None:
         return Listeners(main, None)
-    return Listeners(main, listeners_at("server.admin", server.admin.host, server.admin_port)[0])
+    host, port = server.admin.host, server.admin_port
+    try:
+        admin = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as taken:
+        raise cannot_listen("server.admin", host, port, taken) from taken
+    return Listeners(main, admin)
 
 
 def listeners_at(key: str, host: str, port: int) -> tuple[socket.socket, ...]:
-    """One for each address of the host. Raises CannotListen."""
+    """One for each address of the host, without those that this machine does not have. Raises CannotListen."""
     found = list[socket.socket]()
     try:
-        for family, address in addresses_of(host, port):
-            found.append(socket.create_server(address, family=family, backlog=BACKLOG))
+        known = addresses_of(host, port)
+        for family, address in known:
+            try:
+                found.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            except OSError as missing:
+                if missing.errno not in NOT_HERE or (not found and address == known[-1][1]):
+                    raise
     except OSError as taken:
         for one in found:
             one.close()
-        why = (taken.strerror or str(taken)).lower()
-        raise CannotListen(f"{key}: {host}:{port} cannot be had ({why}): choose another host or port") from taken
+        raise cannot_listen(key, host, port, taken) from taken
     return tuple(found)
+
+
+def cannot_listen(key: str, host: str, port: int, why: OSError) -> CannotListen:
+    """That, and what to do about it."""
+    said = (why.strerror or str(why)).lower()
+    return CannotListen(f"{key}: {host}:{port} cannot be had ({said}): choose another host or port")
 
 
 def addresses_of(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:

@@ -104,7 +104,11 @@ async def test_workers_that_do_not_start_at_a_reload_leave_all_as_it_was(tmp_pat
 
 
 async def test_a_worker_that_dies_is_started_again_after_longer_and_longer_pauses(tmp_path: Path) -> None:
-    async with parent(tmp_path, "dies") as process:
+    async with parent(tmp_path, "serves") as process:
+        await said(process, "the gateway answers")
+        (tmp_path / "how").write_text("dies")
+        for pid in workers_of(process):
+            os.kill(pid, signal.SIGKILL)
         pauses = [(await said(process, "restart_in_s")).rpartition("restart_in_s=")[2].strip() for _ in range(4)]
 
     assert len(set(pauses)) == 4

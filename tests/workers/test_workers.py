@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import openai
 from fakes.load import CLIENTS, Load
+from fakes.redis import running_redis
 from fakes.scripted import Script, ScriptedServer
 from fakes.served import Served, pair
 
@@ -136,3 +137,25 @@ async def test_who_kills_the_parent_kills_the_gateway(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while await served.ready() is not None:  # noqa: ASYNC110 - processes have no event
                 await asyncio.sleep(0.02)
+
+
+async def test_workers_count_a_callers_limits_together(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    async with (
+        running_redis(tmp_path / "redis") as redis,
+        ScriptedServer(Script()) as small,
+        ScriptedServer(Script()) as large,
+    ):
+        limits = {"url": redis.url, "default": {"requests_per_minute": 7}}
+        config = {**pair(small.url, large.url, workers=2), "limits": limits}
+        async with Served(tmp_path / "gateway.yaml", config) as served:
+            body = {"model": "small", "messages": [{"role": "user", "content": "is it?"}]}
+
+            async def ask() -> int:
+                url = f"{served.url}/v1/chat/completions"
+                async with aiohttp.ClientSession() as session, session.post(url, json=body) as reply:
+                    return reply.status
+
+            statuses = await asyncio.gather(*(ask() for _ in range(24)))
+
+    assert sorted(statuses) == [200] * 7 + [429] * 17
