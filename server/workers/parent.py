@@ -12,6 +12,7 @@ import structlog
 from server.settings.reading import SettingsError
 from server.settings.schema import Settings
 from server.workers.link import Gone, Link, Word
+from server.workers.metrics import ParentMetrics
 from server.workers.round import Rounds
 from server.workers.signals import Signals
 from server.workers.timers import Timers
@@ -42,7 +43,8 @@ class Parent:
         self._selector = selectors.DefaultSelector()
         self._signals = Signals()
         self._timers = Timers()
-        self._rounds = Rounds(self._timers)
+        self._metrics = ParentMetrics()
+        self._rounds = Rounds(self._timers, self._metrics.registry)
         self._workers: list[Worker] = []
         self._serving: Generation | None = None
         self._coming: Generation | None = Generation(settings)
@@ -137,6 +139,7 @@ class Parent:
         self._pause_s = FIRST_PAUSE_S
         log.info("the gateway answers", workers=len(generation.places), reloaded=before is not None)
         if before is not None:
+            self._metrics.reloaded("done")
             self._retire(before)
         self._reload_if_due()
 
@@ -159,6 +162,7 @@ class Parent:
             self._give_up(why)
             return
         log.error("configuration not reloaded: the workers do not start; all is as before", cause=why)
+        self._metrics.reloaded("not-started")
         self._retire(generation)
         self._reload_if_due()
 
@@ -171,6 +175,7 @@ class Parent:
         code = worker.ended()
         if self._ends is not None or worker.retires:
             return
+        self._metrics.died()
         if worker.generation is self._coming:
             self._cannot_come(worker.generation, f"a worker ended with {code}")
         elif worker.generation is self._serving:
@@ -204,10 +209,12 @@ class Parent:
         try:
             settings = self._read()
         except SettingsError as wrong:
+            self._metrics.reloaded("wrong")
             for mistake in wrong.mistakes:
                 log.error("configuration not reloaded; all is as before", mistake=mistake)
             return
         except Exception:  # the gateway must not end because of a file
+            self._metrics.reloaded("wrong")
             log.exception("configuration not reloaded; all is as before")
             return
         self._coming = Generation(settings)

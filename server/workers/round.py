@@ -3,20 +3,23 @@ in time, what it said before counts, and of who has ended, what it said last."""
 
 from collections.abc import Sequence
 
+from prometheus_client import CollectorRegistry
+
 from server.workers.link import Word
 from server.workers.timers import Timers
-from server.workers.totals import FAMILIES, Families, added, lasting
+from server.workers.totals import FAMILIES, Families, added, families_of, lasting
 from server.workers.worker import Worker
 
 WITHIN_S = 2.0
 
 
 class Rounds:
-    """One after the other: who asks while one is under way is answered by the next, so that what happened before it
-    asked is in the answer."""
+    """With what the parent counts itself, in `registry`. One after the other: who asks while one is under way is
+    answered by the next, so that what happened before it asked is in the answer."""
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, registry: CollectorRegistry) -> None:
         self._timers = timers
+        self._registry = registry
         self._past: Families = ()
         self._askers: list[Worker] = []
         self._next_askers: list[Worker] = []
@@ -60,7 +63,9 @@ class Rounds:
             self._answer(workers)
 
     def _answer(self, workers: Sequence[Worker]) -> None:
-        said = FAMILIES.dump_json(added([*(worker.told for worker in workers), self._past]))
+        said = FAMILIES.dump_json(
+            added([*(worker.told for worker in workers), self._past, families_of(self._registry)])
+        )
         for asker in self._askers:
             if asker in workers:
                 asker.link.send(Word.TOTALS, said)

@@ -134,7 +134,7 @@ class Told:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.timers = Timers(lambda: self.now_s)
-        self.rounds = Rounds(self.timers)
+        self.rounds = Rounds(self.timers, CollectorRegistry())
         generation = Generation(Settings.model_validate({"tiers": {"small": TIER}}))
         links = [pair() for _ in range(2)]
         self.ends = [theirs for _, theirs in links]

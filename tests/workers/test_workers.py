@@ -72,6 +72,7 @@ async def test_of_a_killed_worker_only_its_own_requests_fail_and_nothing_else_is
             served.end()
             await served.ended()
 
+    assert seen[0]["smallfirst_worker_deaths_total"] == 1
     assert load.answers.count(LOST) <= CLIENTS
     assert load.answers[-CLIENTS:].count(LOST) == 0
     assert len({answered(one) for one in seen}) == 1
@@ -102,6 +103,7 @@ async def test_any_worker_shows_the_metrics_of_all_of_them_and_of_those_before_a
         {answered(one) for one in before} == {one[count] for one in before} == {one[bucket] for one in before} == {40}
     )
     assert {answered(one) for one in after} == {one[count] for one in after} == {41}
+    assert {one['smallfirst_reloads_total{result="done"}'] for one in after} == {1}
     assert {one["smallfirst_requests_running"] for one in (*before, *after)} == {0}
     assert {one[f'smallfirst_replica_up{{replica="{small.url}",tier="small"}}'] for one in after} == {1}
 
