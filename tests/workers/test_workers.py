@@ -42,6 +42,13 @@ def answered(seen: dict[str, float]) -> float:
     )
 
 
+async def until_answered(url: str, count: int) -> None:
+    """Wait until so many are counted: a request is, a moment after its client has read the last byte."""
+    async with asyncio.timeout(10):
+        while answered(await metrics(url)) < count:
+            pass
+
+
 def kept(folder: Path) -> int:
     """Decisions in the store."""
     with sqlite3.connect(folder / "smallfirst.db") as connection:
@@ -92,9 +99,11 @@ async def test_any_worker_shows_the_metrics_of_all_of_them_and_of_those_before_a
                     await reply.read()
 
             await asyncio.gather(*(ask() for _ in range(40)))
+            await until_answered(served.url, 40)
             before = [await metrics(served.url) for _ in range(8)]
             await served.reload(config)
             await ask()
+            await until_answered(served.url, 41)
             after = [await metrics(served.url) for _ in range(8)]
 
     count = 'smallfirst_request_seconds_count{cascade="small"}'
