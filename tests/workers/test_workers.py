@@ -75,6 +75,9 @@ async def test_of_a_killed_worker_only_its_own_requests_fail_and_nothing_else_is
             load.enough()
             await asking
             finished = len(load.answers) - load.answers.count(LOST)
+            async with asyncio.timeout(10):
+                while (await metrics(served.url))["smallfirst_requests_running"]:
+                    pass
             seen = [await metrics(served.url) for _ in range(4)]
             served.end()
             await served.ended()
