@@ -51,6 +51,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.leaving = Leaving()
     app.state.bodies = Bodies(settings.server.most_bodies_bytes)
     app.state.describe = describing(app)
+    app.state.admin_listener = app.state.totals = None
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)
     if settings.tracing.otlp is not None:

@@ -1,6 +1,7 @@
 """What the gateway says of itself: its models, pools and cascades, whether it is well, and its metrics."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
@@ -13,10 +14,25 @@ from server.access.guard import Guard
 from server.arriving import caller_of, operator_of
 from server.building import Served
 from server.cascades import Overseen, cascade_card
+from server.errors import Problem
 from server.permitting import visible
 from server.pools import pool_card
 from server.readiness import Leaving, Readiness
+from server.recall import Unavailable
 from server.routing import unknown_model
+from server.workers.totals import Families, registry_of
+
+UNREAD = Problem(
+    503, "the workers' metrics cannot be read now: try again", "server_error", "metrics_unreadable", None, 1
+)
+
+
+class Totals(Protocol):
+    """Who adds up the metrics of all workers."""
+
+    async def read(self) -> Families:
+        """They, as of now. Raises TimeoutError."""
+        ...
 
 
 async def list_models(request: Request) -> JSONResponse:
@@ -92,9 +108,14 @@ async def ready(request: Request) -> JSONResponse:
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     await operator_of(request)
-    return exposition(request)
+    return await exposition(request)
 
 
-def exposition(request: Request) -> Response:
-    """All metrics."""
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+async def exposition(request: Request) -> Response:
+    """All metrics, of all workers. Raises Unavailable."""
+    totals: Totals | None = request.app.state.totals
+    try:
+        registry = request.app.state.metrics.registry if totals is None else registry_of(await totals.read())
+    except TimeoutError as late:
+        raise Unavailable(UNREAD) from late
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -15,10 +15,20 @@ class Leaving:
     def __init__(self) -> None:
         self.begun = False
         self._closing: list[Callable[[], None]] = []
+        self._retiring: list[Callable[[float], None]] = []
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Have this done when nothing more is to begin."""
         self._closing.append(close)
+
+    def on_retire(self, retire: Callable[[float], None]) -> None:
+        """Have this done when another process has taken over, with the seconds that what is under way may take."""
+        self._retiring.append(retire)
+
+    def retire(self, within_s: float) -> None:
+        """Another process has taken over: the gateway goes on."""
+        for retire in self._retiring:
+            retire(within_s)
 
     def close(self) -> None:
         """Nothing more is to begin."""

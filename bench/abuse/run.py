@@ -131,6 +131,11 @@ async def fuzzed(target: Target, folder: Path) -> str:
     return "" if counted is None else counted[1].strip()
 
 
+def workers_of(pid: int) -> list[int]:
+    """The processes that answer for the gateway, by their ids."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def resident_bytes(pid: int) -> int:
     """The process's memory."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -193,7 +198,7 @@ async def run(folder: Path) -> dict[str, object]:
             await slow_readers(target)
             counted = await fuzzed(target, folder)
             await asyncio.sleep(5)
-            memory.append(resident_bytes(gateway.pid))
+            memory.append(sum(map(resident_bytes, workers_of(gateway.pid))))
         alive = gateway.returncode is None
         await answered(target)
     return {

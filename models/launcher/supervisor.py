@@ -51,6 +51,11 @@ class Supervisor:
         if self._process is not None:
             signal_group(self._process, signal.SIGKILL)
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send the program a signal, and nothing that it started."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
     async def run(self) -> None:
         """Until cancelled; then the program and all it started are stopped. Raises CannotStart."""
         pause_s, starts = FIRST_PAUSE_S, 0

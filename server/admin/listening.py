@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import structlog
 import uvicorn
@@ -12,7 +12,9 @@ from fastapi import FastAPI
 
 from server.admin.app import create_admin_app
 from server.listener import listener_of
+from server.readiness import Leaving
 from server.settings.schema import Settings
+from server.workers.leaving_server import RetiringServer
 
 START_S = 10.0
 END_S = 1
@@ -20,7 +22,7 @@ END_S = 1
 log = structlog.get_logger()
 
 
-class SideServer(uvicorn.Server):
+class SideServer(RetiringServer):
     """Leaves signals to the gateway's own server."""
 
     def __init__(self, wanted: uvicorn.Config) -> None:
@@ -46,11 +48,13 @@ async def operators_served(app: FastAPI) -> AsyncIterator[None]:
     if settings.server.admin_port is None:
         yield
         return
-    with listening_at(settings.server.admin.host, settings.server.admin_port) as listener:
+    with listener_for(app, settings.server.admin.host, settings.server.admin_port) as listener:
         app.state.admin_address = listener.getsockname()[:2]
         admin = settings.server.admin
         wanted = listener_of(create_admin_app(app.state), settings.server, host=admin.host, port=0, grace_s=END_S)
         server = SideServer(wanted)
+        leaving: Leaving = app.state.leaving
+        leaving.on_retire(server.retire)
         serving = asyncio.create_task(server.serve([listener]))
         try:
             async with asyncio.timeout(START_S):
@@ -61,6 +65,12 @@ async def operators_served(app: FastAPI) -> AsyncIterator[None]:
         finally:
             server.should_exit = True
             await serving
+
+
+def listener_for(app: FastAPI, host: str, port: int) -> AbstractContextManager[socket.socket]:
+    """The socket that the process was given for it, or else one of its own. Raises OSError."""
+    given: socket.socket | None = app.state.admin_listener
+    return listening_at(host, port) if given is None else given
 
 
 @contextlib.contextmanager

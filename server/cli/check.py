@@ -52,6 +52,8 @@ def plan(settings: Settings, engines: Sequence[Engine], state: Path | None) -> I
     scheme = "http" if server.tls is None else "https"
     tokens = "" if server.oidc is None else f", or a token of {server.oidc.issuer}"
     yield f"gateway at {scheme}://{server.host}:{server.port}, {ASKERS[server.auth]}{tokens}"
+    if server.workers > 1:
+        yield f"workers: {server.workers} processes answer"
     if server.admin_port is not None:
         yield f"operators at {scheme}://{server.admin.host}:{server.admin_port}"
     by_tier = {engine.tier: engine for engine in engines}

@@ -41,11 +41,14 @@ def up(
 
 
 @app.command()
-def serve(config: ConfigFile) -> None:
-    """Start the gateway alone; the servers at the tiers' `urls` run elsewhere."""
+def serve(
+    config: ConfigFile,
+    workers: Annotated[int | None, typer.Option(min=1, help="So many processes answer, whatever CONFIG says.")] = None,
+) -> None:
+    """Start the gateway alone; the servers at the tiers' `urls` run elsewhere. SIGHUP reads CONFIG again."""
     from server.cli.serve import run_serve
 
-    raise typer.Exit(run_serve(config, os.environ))
+    raise typer.Exit(run_serve(config, os.environ, workers=workers))
 
 
 @app.command()

@@ -1,39 +1,69 @@
 """`smallfirst serve`: the gateway alone."""
 
+import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from server.app import create_app
 from server.cli.console import WRONG_USE, complain
-from server.cli.guarding import refuse_unguarded
-from server.cli.leaving_server import LeavingServer
-from server.listener import listener_of
+from server.cli.guarding import refuse_unguarded, refuse_unkeyed
 from server.logs import set_up_logs
-from server.settings.reading import SettingsError, read_settings
+from server.settings.reading import PREFIX, SettingsError, read_settings
+from server.settings.schema import Settings
 from server.store.home import home_of, refuse_unwritable, state_folder
+from server.workers.changing import refuse_moved
+from server.workers.link import Link
+from server.workers.listening import CannotListen, listening
+from server.workers.parent import NOT_STARTED, Parent
+from server.workers.working import work
 
-NOT_STARTED = 3
+WORKERS = f"{PREFIX}SERVER__WORKERS"
 
 
-def run_serve(config: Path, environment: Mapping[str, str]) -> int:
+def run_serve(config: Path, environment: Mapping[str, str], workers: int | None = None) -> int:
     """Serve until a signal; the exit code is 2 where the configuration is wrong, 3 where the gateway cannot
     start: its port is taken, for example."""
+    environment = environment if workers is None else {**environment, WORKERS: str(workers)}
+    state = state_folder(environment)
     try:
-        settings = read_settings(config, environment)
-        for name, tier in settings.tiers.items():
-            if not tier.urls:
-                raise SettingsError([f"tiers.{name}: has no urls: `smallfirst up` starts its engine, `serve` does not"])
-        refuse_unwritable(home_of(settings.store, state_folder(environment)))
-        refuse_unguarded(settings, state_folder(environment))
+        settings = servable(config, environment)
+        refuse_unguarded(settings, state)
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
+    try:
+        listeners = listening(settings.server)
+    except CannotListen as taken:
+        complain([str(taken)])
+        return NOT_STARTED
     set_up_logs()
-    server = settings.server
-    app = create_app(settings, state_folder(environment))
-    listener = listener_of(app, server, host=server.host, port=server.port, grace_s=server.shutdown_s)
-    listening = LeavingServer(listener, leaving=app.state.leaving, drain_s=server.drain_s)
-    with suppress(KeyboardInterrupt):
-        listening.run()
-    return 0 if listening.started else NOT_STARTED
+
+    def read() -> Settings:
+        again = servable(config, environment)
+        refuse_unkeyed(again, state)
+        refuse_moved(settings.server, again.server)
+        return again
+
+    def work_at(own: Settings, place: int, link: Link) -> int:
+        return work(own, state, place, listeners, link)
+
+    return ended(Parent(settings, read=read, work=work_at, close=listeners.close).run())
+
+
+def servable(config: Path, environment: Mapping[str, str]) -> Settings:
+    """The settings, where a gateway alone can serve them. Raises SettingsError."""
+    settings = read_settings(config, environment)
+    for name, tier in settings.tiers.items():
+        if not tier.urls:
+            raise SettingsError([f"tiers.{name}: has no urls: `smallfirst up` starts its engine, `serve` does not"])
+    refuse_unwritable(home_of(settings.store, state_folder(environment)))
+    return settings
+
+
+def ended(code: int) -> int:
+    """The exit code; a process that a signal was to end ends by it, as far as that can be: not where it is the first of
+    its container."""
+    if code >= 0:
+        return code
+    signal.signal(-code, signal.SIG_DFL)
+    signal.raise_signal(signal.Signals(-code))
+    return 0

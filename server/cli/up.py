@@ -19,6 +19,7 @@ from server.logs import set_up_logs
 from server.settings.reading import PREFIX, SettingsError, read_settings
 from server.settings.schema import Settings, shouted
 from server.store.home import home_of, refuse_unwritable, state_folder
+from server.workers.signals import has_terminal
 
 GATEWAY = "gateway"
 GATEWAY_START_S = 60.0
@@ -100,7 +101,8 @@ def certificate_of(settings: Settings) -> Path | None:
 
 async def supervise(programs: list[Program], settings: Settings) -> None:
     """Keep all of them running, each started in its turn, until SIGTERM or SIGINT; then stop them, the gateway first,
-    so that the answers that it is giving can end. A second signal ends all at once. Raises CannotStart in a group."""
+    so that the answers that it is giving can end. A second signal ends all at once. SIGHUP is for the gateway, unless
+    the terminal was closed. Raises CannotStart in a group."""
     width = max(len(program.name) for program in programs)
     drain_s = settings.server.drain_s + settings.server.shutdown_s + STOP_S
     supervisors = [
@@ -108,6 +110,7 @@ async def supervise(programs: list[Program], settings: Settings) -> None:
         for program in programs
     ]
     stopping = asyncio.Event()
+    began_on_terminal = has_terminal(sys.stderr.fileno())
 
     def on_signal() -> None:
         if stopping.is_set():
@@ -115,8 +118,16 @@ async def supervise(programs: list[Program], settings: Settings) -> None:
                 supervisor.kill()
         stopping.set()
 
+    def on_hang_up() -> None:
+        if has_terminal(sys.stderr.fileno()) is began_on_terminal:
+            supervisors[-1].tell(signal.SIGHUP)
+        else:
+            on_signal()
+
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, on_hang_up)
     async with asyncio.TaskGroup() as group:
         *engines, gateway = [group.create_task(run_in_turn(supervisors, program.name)) for program in programs]
         greeting = group.create_task(greet(supervisors, settings))

@@ -16,6 +16,7 @@ from server.settings.speculation import refuse_missing_drafters
 from server.settings.store import StoreSettings
 from server.settings.tier import TierSettings
 from server.settings.tracing import TracingSettings
+from server.settings.workers import refuse_uncounted, refuse_unshared
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -38,6 +39,8 @@ class Settings(Section):
             refuse_alike(list(names))
         refuse_shared_ports(self.tiers, self.server)
         refuse_unkept_keys(self.server, self.store)
+        refuse_uncounted(self.server, self.limits)
+        refuse_unshared({name: cascade.queue for name, cascade in self.cascades.items()}, self.server.workers)
         refuse_unknown_models(self.server.oidc, [*self.cascades, *self.tiers])
         refuse_missing_drafters(
             {name: tier.engine.speculation if tier.engine else None for name, tier in self.tiers.items()}

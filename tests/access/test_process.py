@@ -46,7 +46,8 @@ class Running:
 
     def resident_kib(self) -> int:
         """How much memory it has."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
+        (worker,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        status = Path(f"/proc/{worker}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
 
 

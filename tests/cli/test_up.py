@@ -80,6 +80,24 @@ async def test_an_engine_that_cannot_start_ends_those_that_wait_for_it(tmp_path:
     assert "large   | " not in said
 
 
+async def test_the_gateway_of_up_reads_its_configuration_again(tmp_path: Path) -> None:
+    process = await up(tmp_path, small="good", large="good", gpu="1")
+    await read_until(process, "ready:")
+    file = tmp_path / "up.yaml"
+
+    file.write_text(file.read_text() + "cascades: {auto: {tiers: [small, large], threshold: 0.5}}\n")
+    process.send_signal(signal.SIGHUP)
+    said = await read_until(process, '"reloaded": true')
+    file.write_text(file.read_text() + "nothing: known\n")
+    process.send_signal(signal.SIGHUP)
+    said += await read_until(process, "configuration not reloaded")
+    said += await stopped(process, signal.SIGTERM)
+
+    assert process.returncode == 0
+    assert "begins" not in said
+    assert "nothing: unknown key" in said
+
+
 async def test_a_drafter_that_does_not_fit_is_told_and_nothing_starts(tmp_path: Path) -> None:
     for name, vocabulary in (("good", 1000), ("better", 1024)):
         (tmp_path / name).mkdir()

@@ -78,6 +78,7 @@ from server.store.memory import MemoryLedger
 from server.store.records import Decision, Evidence, Feedback, Step, Texts
 from server.store.tally import Tally
 from server.store.telling import Alone, Otherwise
+from server.workers.metrics import ParentMetrics, Reload
 
 
 def lately_verified(endpoint: Endpoint) -> Replica:
@@ -162,6 +163,7 @@ def test_every_reason_is_documented() -> None:
 
 def test_every_reason_to_turn_somebody_away_is_documented() -> None:
     assert {bare(row[0]) for row in rows("metrics.md", "Turned away")} == set(words_of(Reason))
+    assert set(get_args(Reload)) <= quoted(text_of("metrics.md"))
 
 
 def test_queries_use_metrics_and_labels_that_exist() -> None:
@@ -431,7 +433,7 @@ def metrics_and_labels() -> dict[str, set[str]]:
     limiting.store_failed()
     limiting.watch({"auto": Line(LineRules(1, 1, 1.0), CascadeCounting(limiting, "auto"), time.perf_counter)})
     metrics.watch({"small": Pool((Endpoint("http://small:8000", "m"),), lately_verified)})
-    families = list(metrics.registry.collect())
+    families = [*metrics.registry.collect(), *ParentMetrics().registry.collect()]
     silent = [family.name for family in families if not family.samples]
     assert not silent, f"the story has nothing of {silent}: tell it"
     return {

@@ -53,7 +53,7 @@ async def test_every_line_does_what_it_says(tmp_path: Path) -> None:
 
         said = await ran(lines, tmp_path, environment)
 
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     assert "mode certified" in said or "(certified: " in said
     assert re.search(r'smallfirst_requests_total\{cascade="auto",.*status="200".*\} 1\.0', said)
     assert "7 times 8 is 56." in said

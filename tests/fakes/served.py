@@ -21,12 +21,10 @@ class Served:
     """The process, once it answers; killed when the block ends, if it did not end by itself."""
 
     def __init__(self, file: Path, config: Mapping[str, object], port: int | None = None) -> None:
-        port = port or free_ports(1)[0]
-        server = {**dict(config.get("server", {})), "port": port}
-        file.write_text(yaml.safe_dump({**config, "server": server}))
-        self.url = f"http://127.0.0.1:{port}"
-        self.port = port
+        self.port = port or free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{self.port}"
         self.file = file
+        self.configure(config)
         self.log = file.with_suffix(".log")
         self.command = (str(SMALLFIRST), "serve", str(file))
 
@@ -43,6 +41,32 @@ class Served:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
+
+    def configure(self, config: Mapping[str, object]) -> None:
+        """Write the configuration, for a port of its own."""
+        server = {"port": self.port, **dict(config.get("server", {}))}
+        self.file.write_text(yaml.safe_dump({**config, "server": server}))
+
+    async def reload(self, config: Mapping[str, object]) -> None:
+        """Have it read this one, and wait until it goes by it, or has said that it does not."""
+        before = self.reloads
+        self.configure(config)
+        self.end(signal.SIGHUP)
+        async with asyncio.timeout(WITHIN_S):
+            while self.reloads == before:  # noqa: ASYNC110 - processes have no event
+                await asyncio.sleep(0.02)
+
+    @property
+    def reloads(self) -> int:
+        """How many times it has read its configuration again, to whatever end."""
+        said = self.log.read_text()
+        return said.count('"reloaded": true') + said.count("configuration not reloaded")
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer, the oldest first."""
+        pid = self.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     async def ready(self) -> int | None:
         """The status of `/ready`; None where nobody listens."""
