@@ -21,13 +21,14 @@ from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES, not_stored
 from server.endpoints import DOORS, answering, count_tokens, get_decision, passing, take_feedback
+from server.front import Front
 from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
 from server.passing import ENDPOINTS
 from server.pools import watched
 from server.readiness import Leaving, Readiness
-from server.refusing import refusing
+from server.refusing import refusing, wordings
 from server.settings.schema import Settings
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
@@ -46,16 +47,19 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.state = state
     app.state.metrics = Metrics()
     app.state.leaving = Leaving()
+    doors = {door.path: answering(door) for door in DOORS}
+    passages = {path: passing(path) for path in ENDPOINTS}
+    app.add_middleware(Front, endpoints={**doors, **passages}, wordings=wordings())
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)
-    for door in DOORS:
-        app.add_api_route(door.path, answering(door), methods=["POST"], summary="An answer, whole or streamed")
+    for path, endpoint in doors.items():
+        app.add_api_route(path, endpoint, methods=["POST"], summary="An answer, whole or streamed")
     for method in ("GET", "DELETE"):
         app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=[method])
     app.add_api_route(RESPONSES.path + "/{response_id}/cancel", not_stored, methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
-    for path in ENDPOINTS:
-        app.add_api_route(path, passing(path), methods=["POST"], summary="Goes to one tier's server as it came")
+    for path, endpoint in passages.items():
+        app.add_api_route(path, endpoint, methods=["POST"], summary="Goes to one tier's server as it came")
     app.add_api_route(COUNT_PATH, count_tokens, methods=["POST"])
     app.add_api_route("/v1/decisions/{decision_id}", get_decision, methods=["GET"])
     app.add_api_route("/v1/feedback", take_feedback, methods=["POST"])

@@ -5,6 +5,7 @@ import re
 import uuid
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from server.access.caller import Caller
 from server.access.guard import Guard, refuse_others
@@ -42,17 +43,37 @@ async def read_body(request: Request, server: ServerSettings, *, most: int | Non
     if kind != "application/json":
         raise RequestError("content-type: send the body as application/json", status=415)
     limit = min(server.max_body_bytes, most or server.max_body_bytes)
-    too_large = RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit):
-        raise too_large
-    body = bytearray()
+        raise too_large(limit)
     try:
         async with asyncio.timeout(server.body_s):
-            async for part in request.stream():
-                body += part
-                if len(body) > limit:
-                    raise too_large
+            body = await received(request, limit)
     except TimeoutError as late:
         raise RequestError(f"the body did not come within {server.body_s:g} s", status=408) from late
-    return bytes(body)
+    if body is None:
+        raise too_large(limit)
+    return body
+
+
+def too_large(limit: int) -> RequestError:
+    """More than so many bytes."""
+    return RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
+
+
+async def received(request: Request, limit: int) -> bytes | None:
+    """The whole body; None where it is larger. Raises ClientDisconnect."""
+    body = bytearray()
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        if len(body) + len(part) > limit:
+            return None
+        is_whole = not message.get("more_body", False)
+        if is_whole and not body:  # it came in one piece, as most do: no copy
+            return part
+        body += part
+        if is_whole:
+            return bytes(body)

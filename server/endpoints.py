@@ -69,8 +69,9 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
 def answer_of(request: Request, order: Order, arrival: Arrival) -> Answer:
     """The answer to an order whose turn has come."""
     tracing: Tracing | None = request.app.state.tracing
-    trace = None if tracing is None else tracing.request(order.door.path, order.asked.model, arrival)
-    return Answer(replace(order, trace=trace), request.app.state.metrics, request.app.state.keeping)
+    if tracing is not None:
+        order = replace(order, trace=tracing.request(order.door.path, order.asked.model, arrival))
+    return Answer(order, request.app.state.metrics, request.app.state.keeping)
 
 
 def ticket_of(request: Request, cascade: Cascade, asked: Asked) -> Ticket | None:
