@@ -202,7 +202,8 @@ class Answer(Response):
     def _keep(self) -> None:
         """Give back what was not needed and hand the decision over, once; the answer does not suffer where that
         fails."""
-        self._order.hold.end(taken(self._outcome))
+        if not self._order.hold.is_over:
+            self._order.hold.end(taken(self._outcome))
         story, self._story = self._story, None
         if story is None or self._keeping is None:
             return
