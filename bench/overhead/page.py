@@ -34,6 +34,11 @@ class Result:
             "failed": self.failed, "at_rest_mib": self.at_rest_mib, "at_last_mib": self.at_last_mib, "samples": samples,
         }  # fmt: skip
 
+    def forget(self, kind: str, name: str) -> None:
+        """A gateway cannot be asked for that kind."""
+        for connections in (1, 32):
+            self.samples.pop((kind, connections, name), None)
+
     @property
     def kinds(self) -> list[str]:
         """The kinds of request, in their order."""
@@ -100,7 +105,7 @@ def page(result: Result) -> str:
         f"| {name} | {known} | {result.at_rest_mib[name]:.0f} | {result.at_last_mib[name]:.0f} |"
         for name, known in result.versions.items()
     ]
-    parts += ["", *(f"Not measured: {name}: {why}." for name, why in result.failed.items())]
+    parts += ["", *(f"- Not measured: {name}: {why}." for name, why in result.failed.items())]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -15,6 +15,7 @@ import yaml
 HERE = Path(__file__).parent
 SMALLFIRST = Path(sys.executable).with_name("smallfirst")
 LOOSE = ("--requests-per-minute", "1000000000", "--tokens-per-minute", "1000000000000", "--cost-per-day", "1000000")
+CASCADE = {"large": "large", "auto": "auto", "unsure": "auto"}  # who escalates an unsure draft has `unsure`
 PATH = "/v1/chat/completions"
 
 
@@ -52,7 +53,7 @@ def bare(port: int, upstream_port: int) -> Side:
     """The route that all are compared with."""
     command = [sys.executable, HERE / "bare.py", port, upstream_port]
     known = f"FastAPI {version('fastapi')}, aiohttp {version('aiohttp')}, Python {platform.python_version()}"
-    return Side("bare route", known, port, command, "/health", {"large": "large", "auto": "auto"})
+    return Side("bare route", known, port, command, "/health", CASCADE)
 
 
 def ours(port: int, upstream_port: int, folder: Path) -> Side:
@@ -69,7 +70,7 @@ def ours(port: int, upstream_port: int, folder: Path) -> Side:
     file.write_text(yaml.safe_dump(config))
     told = {"authorization": f"Bearer {key_in(file)}"}
     command = [SMALLFIRST, "serve", file]
-    return Side("smallfirst", version("smallfirst"), port, command, "/ready", {"large": "large", "auto": "auto"}, told)
+    return Side("smallfirst", version("smallfirst"), port, command, "/ready", CASCADE, told)
 
 
 def key_in(file: Path) -> str:
