@@ -193,7 +193,8 @@ class Answer(Response):
     def _keep(self) -> None:
         """Give back what was not needed and hand the decision over, once; the answer does not suffer where that
         fails."""
-        self._order.hold.end(taken(self._outcome))
+        if not self._order.hold.is_over:
+            self._order.hold.end(taken(self._outcome))
         story, self._story = self._story, None
         if story is None or self._keeping is None:
             return
@@ -257,21 +258,24 @@ class Answer(Response):
 async def unless_gone(work: Awaitable[Made], receive: Receive) -> Made | None:
     """What the work makes; None where the client leaves first: then it is cancelled, and has ended before this
     returns."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(gone(receive))
+    working = asyncio.current_task()
+    cancelling = 0 if working is None else working.cancelling()
+    has_left = is_over = False
+
+    async def watched() -> None:
+        nonlocal has_left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if working is not None and not is_over:
+            has_left = working.cancel()
+
+    watching = asyncio.ensure_future(watched())
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-        await asyncio.wait((working,))
-        return None if working.cancelled() else working.result()
+        return await work
+    except asyncio.CancelledError:
+        if working is not None and has_left and working.uncancel() <= cancelling:
+            return None
+        raise
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def gone(receive: Receive) -> None:
-    """Return when the client has left."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        is_over = True
+        watching.cancel()

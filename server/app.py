@@ -23,6 +23,7 @@ from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES
 from server.endpoints import DOORS, answering, count_tokens, get_decision, not_stored, passing, take_feedback
 from server.following import Following
+from server.front import Front
 from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
@@ -30,7 +31,7 @@ from server.openapi import describing
 from server.passing import ENDPOINTS
 from server.pools import watched
 from server.readiness import Leaving, Readiness
-from server.refusing import refusing
+from server.refusing import refusing, wordings
 from server.settings.schema import Settings
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
@@ -52,18 +53,21 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.bodies = Bodies(settings.server.most_bodies_bytes)
     app.state.describe = describing(app)
     app.state.admin_listener = app.state.totals = None
+    doors = {door.path: answering(door) for door in DOORS}
+    passages = {path: passing(path) for path in ENDPOINTS}
+    app.add_middleware(Front, endpoints={**doors, **passages}, wordings=wordings())
     if settings.server.cors:
         let_pages_in(app, settings.server.cors)
     if settings.tracing.otlp is not None:
-        app.add_middleware(Following, paths={*(door.path for door in DOORS), *ENDPOINTS, COUNT_PATH})
-    for door in DOORS:
-        app.add_api_route(door.path, answering(door), methods=["POST"], summary="An answer, whole or streamed")
+        app.add_middleware(Following, paths={*doors, *passages, COUNT_PATH})
+    for path, endpoint in doors.items():
+        app.add_api_route(path, endpoint, methods=["POST"], summary="An answer, whole or streamed")
     for method in ("GET", "DELETE"):
         app.add_api_route(RESPONSES.path + "/{response_id}", not_stored, methods=[method])
     app.add_api_route(RESPONSES.path + "/{response_id}/cancel", not_stored, methods=["POST"])
     app.add_api_route(RESPONSES.path + "/{response_id}/input_items", not_stored, methods=["GET"])
-    for path in ENDPOINTS:
-        app.add_api_route(path, passing(path), methods=["POST"], summary="Goes to one tier's server as it came")
+    for path, endpoint in passages.items():
+        app.add_api_route(path, endpoint, methods=["POST"], summary="Goes to one tier's server as it came")
     app.add_api_route(COUNT_PATH, count_tokens, methods=["POST"])
     app.add_api_route("/v1/decisions/{decision_id}", get_decision, methods=["GET"])
     app.add_api_route("/v1/feedback", take_feedback, methods=["POST"])

@@ -3,8 +3,10 @@
 import asyncio
 import re
 import uuid
+from collections.abc import Callable
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from server.access.caller import Caller
 from server.access.guard import Guard, refuse_others
@@ -51,19 +53,39 @@ async def read_body(
     if kind != "application/json":
         raise RequestError("content-type: send the body as application/json", status=415)
     limit = min(server.max_body_bytes, most or server.max_body_bytes)
-    too_large = RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit):
-        raise too_large
-    body, bodies = bytearray(), bodies_of(request)
+        raise too_large(limit)
     try:
-        with bodies.held(caller.id) as more:
+        with bodies_of(request).held(caller.id) as more:
             async with asyncio.timeout(server.body_s):
-                async for part in request.stream():
-                    more(len(part))
-                    body += part
-                    if len(body) > limit:
-                        raise too_large
+                body = await received(request, limit, more)
     except TimeoutError as late:
         raise RequestError(f"the body did not come within {server.body_s:g} s", status=408) from late
-    return bytes(body)
+    if body is None:
+        raise too_large(limit)
+    return body
+
+
+def too_large(limit: int) -> RequestError:
+    """More than so many bytes."""
+    return RequestError(f"the body is larger than {limit} bytes", status=413, code="request_too_large")
+
+
+async def received(request: Request, limit: int, more: Callable[[int], None]) -> bytes | None:
+    """The whole body, of which each part is told; None where it is larger. Raises ClientDisconnect."""
+    body = bytearray()
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        if len(body) + len(part) > limit:
+            return None
+        more(len(part))
+        is_whole = not message.get("more_body", False)
+        if is_whole and not body:  # it came in one piece, as most do: no copy
+            return part
+        body += part
+        if is_whole:
+            return bytes(body)

@@ -31,10 +31,10 @@ def permitted(asked: Asked, caller: Caller, served: Served) -> Asked:
     refuse_files(parts_of(asked.prompt.fields.get("messages")))
     task = asked.controls.task or caller.task
     controls = asked.controls if task is None else asked.controls.model_copy(update={"task": task})
-    if caller.salt is None:
-        return replace(asked, controls=controls)
-    prompt = replace(asked.prompt, fields=of_tenant(asked.prompt.fields), salt=caller.salt)
-    return replace(asked, controls=controls, prompt=prompt)
+    prompt = asked.prompt
+    if caller.salt is not None:
+        prompt = replace(prompt, fields=of_tenant(prompt.fields), salt=caller.salt)
+    return Asked(asked.model, prompt, controls, asked.writer)
 
 
 def passed_on(fields: JsonObject, caller: Caller, *, extras: bool) -> JsonObject:

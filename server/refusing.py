@@ -1,5 +1,6 @@
 """Every error that gets no further than the door, as the API's own clients read it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -14,6 +15,7 @@ from server.arriving import request_id_of
 from server.endpoints import DOORS
 from server.errors import INTERNAL, Problem, RequestError, openai_error, problem_of, status_problem
 from server.following import trace_of
+from server.front import Wording
 from server.headers import id_headers
 from server.metrics import Metrics
 from server.recall import Unavailable
@@ -25,12 +27,20 @@ log = structlog.get_logger()
 
 def refusing(app: FastAPI) -> None:
     """Have all that is raised on a request's way worded here."""
-    app.add_exception_handler(RequestError, refused)
-    app.add_exception_handler(ModelError, not_answered)
-    app.add_exception_handler(Unavailable, not_available)
-    app.add_exception_handler(ClientDisconnect, nobody_there)
+    for kind, wording in wordings().items():
+        app.add_exception_handler(kind, wording)
     app.add_exception_handler(HTTPException, not_routed)
     app.add_exception_handler(Exception, failed)
+
+
+def wordings() -> Mapping[type[Exception], Wording]:
+    """What a route may raise, and who words it."""
+    return {
+        RequestError: refused,
+        ModelError: not_answered,
+        Unavailable: not_available,
+        ClientDisconnect: nobody_there,
+    }
 
 
 async def refused(request: Request, error: Exception) -> JSONResponse:

@@ -7,7 +7,7 @@ from router.call import CHARACTERS_PER_TOKEN, Tier
 from router.cascade import Cascade
 from router.opinions import MOST_CHOICES, Agreement
 from router.outcome import Outcome
-from server.limits.standing import NOTHING, Amount, nanos_of
+from server.limits.standing import Amount, nanos_of
 
 MEDIA_TOKENS = 1024  # an image, a sound or a file, whatever its size
 TEMPLATE_TOKENS = 16  # what a chat template writes of its own
@@ -20,10 +20,11 @@ def most(cascade: Cascade, prompt: Prompt, unstated_tokens: int) -> Amount:
     """What all calls to all tiers that may be asked could take, where each answer has as many tokens as it may; where
     the client sets no limit, `unstated_tokens` for each choice."""
     asked, written = prompt_tokens(prompt), answer_tokens(prompt, unstated_tokens)
-    total = NOTHING
+    tokens = nanos = 0
     for tier, usage in calls(cascade, prompt, asked, written):
-        total = Amount(total.tokens + tokens_of(usage), total.nanos + nanos_of(tier.price.of(usage)))
-    return total.bounded()
+        tokens += tokens_of(usage)
+        nanos += nanos_of(tier.price.of(usage))
+    return Amount(tokens, nanos).bounded()
 
 
 def calls(cascade: Cascade, prompt: Prompt, asked: int, written: int) -> list[tuple[Tier, Usage]]:

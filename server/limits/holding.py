@@ -61,6 +61,11 @@ class Hold:
         self.headers: Mapping[str, str] = rate_headers(rates)
         self._over = over
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its end was said."""
+        return self._over is None
+
     def end(self, spent: Amount) -> None:
         """The request is over, and took so much."""
         self._end(spent, True)

@@ -26,6 +26,8 @@ class Amount:
 
     def bounded(self) -> "Amount":
         """The same, as far as it can be counted: at most 2**52 of each."""
+        if self.tokens <= MOST and self.nanos <= MOST:
+            return self
         return Amount(min(self.tokens, MOST), min(self.nanos, MOST))
 
 
