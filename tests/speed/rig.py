@@ -63,6 +63,7 @@ class Rig:
         self._app = app
         self._key = key
         self._pools = app.state.served.pools
+        self._registry = app.state.metrics.registry
         self._drain = app.state.keeping.keeper.drain
 
     async def ask(self, asked: Asked) -> bytes:
@@ -108,9 +109,11 @@ class Rig:
         return counts_of(work)
 
     async def ready(self) -> None:
-        """Wait until the gateway has found out all that it can about its servers."""
+        """Wait until the gateway has found out all that it can about its servers, and the store's writer has nothing to
+        do: it then waits for a clock that does not go."""
         replicas = [replica for pool in self._pools.values() for replica in pool.replicas]
         await until(lambda: all(replica.abilities.speculation for replica in replicas))
+        await until(lambda: self._registry.get_sample_value("smallfirst_journal_bytes") == 0)
 
     async def drained(self) -> Counts:
         """What it takes to bring what is kept of a hundred accepted drafts to the database."""
