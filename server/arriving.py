@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import uuid
 
 from fastapi import Request
 
@@ -10,6 +9,7 @@ from server.access.caller import Caller
 from server.access.guard import Guard, refuse_others
 from server.errors import RequestError
 from server.settings.server import ServerSettings
+from server.store.records import new_id
 
 MAX_LENGTH_DIGITS = 19
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -20,7 +20,7 @@ def request_id_of(request: Request) -> str:
     given = request.headers.get("x-request-id", "")
     if REQUEST_ID.fullmatch(given):
         return given
-    made: str = request.scope.setdefault("smallfirst.request_id", uuid.uuid4().hex)
+    made: str = request.scope.setdefault("smallfirst.request_id", new_id())
     return made
 
 
