@@ -15,7 +15,7 @@ HANDOVER := $(wildcard models/handover/*.py models/handover/*.toml)
 export MALLOC_MMAP_THRESHOLD_ := 2000000000
 export MALLOC_TRIM_THRESHOLD_ := 8000000000
 
-.PHONY: run test test-without-vllm lint clean
+.PHONY: run test test-without-vllm lint record-work clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/run.done  ## the demo pair behind the gateway
@@ -34,6 +34,9 @@ lint: $(VENV)/test.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+record-work: $(VENV)/test.done  ## what requests cost now is what tests/speed compares with
+	$(BIN)/python tests/speed/recorded.py
 
 $(VENV)/bin/pip:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "smallfirst needs Python 3.11 or newer")'

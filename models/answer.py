@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from models.calls import Numbering
@@ -221,9 +222,9 @@ def choice_of(pieces: list[Piece]) -> Choice:
         reasoning="".join(map(reasoning_of, messages)),
         refusal="".join(message.get("refusal") or "" for message in messages),
         tool_calls=tool_calls_of(messages),
-        tokens=tuple(token for piece in pieces for token in piece.tokens),
+        tokens=tuple(chain.from_iterable(piece.tokens for piece in pieces)),
         finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
-        token_ids=tuple(token_id for piece in pieces for token_id in piece.token_ids),
+        token_ids=tuple(chain.from_iterable(piece.token_ids for piece in pieces)),
     )
 
 

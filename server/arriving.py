@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import uuid
 from collections.abc import Callable
 
 from fastapi import Request
@@ -13,6 +12,7 @@ from server.access.guard import Guard, refuse_others
 from server.bodies import Bodies
 from server.errors import RequestError
 from server.settings.server import ServerSettings
+from server.store.records import new_id
 
 MAX_LENGTH_DIGITS = 19
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -23,7 +23,7 @@ def request_id_of(request: Request) -> str:
     given = request.headers.get("x-request-id", "")
     if REQUEST_ID.fullmatch(given):
         return given
-    made: str = request.scope.setdefault("smallfirst.request_id", uuid.uuid4().hex)
+    made: str = request.scope.setdefault("smallfirst.request_id", new_id())
     return made
 
 

@@ -18,6 +18,7 @@ from router.outcome import Outcome
 from server.access.refusal import Reason
 from server.cascades import CascadeCollector, Overseen
 from server.demand import DemandCollector
+from server.labelled import Labelled
 from server.pools import PoolCollector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -30,96 +31,129 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "smallfirst_requests", "Requests by what became of them.", ("cascade", "tier", "status"), registry=registry
+        self._requests = Labelled(
+            Counter(
+                "smallfirst_requests",
+                "Requests by what became of them.",
+                ("cascade", "tier", "status"),
+                registry=registry,
+            )
         )
-        self._refused = Counter(
-            "smallfirst_refused_requests", "Requests that got no further than the door.", ("status",), registry=registry
+        self._refused = Labelled(
+            Counter(
+                "smallfirst_refused_requests",
+                "Requests that got no further than the door.",
+                ("status",),
+                registry=registry,
+            )
         )
-        self._turned_away = Counter(
-            "smallfirst_turned_away_requests", "Requests whose sender may not ask.", ("reason",), registry=registry
+        self._turned_away = Labelled(
+            Counter(
+                "smallfirst_turned_away_requests", "Requests whose sender may not ask.", ("reason",), registry=registry
+            )
         )
-        self._accepted = Counter(
-            "smallfirst_accepted_drafts",
-            "Drafts that were the answer.",
-            ("cascade", "tier", "reason"),
-            registry=registry,
+        self._accepted = Labelled(
+            Counter(
+                "smallfirst_accepted_drafts",
+                "Drafts that were the answer.",
+                ("cascade", "tier", "reason"),
+                registry=registry,
+            )
         )
-        self._escalations = Counter(
-            "smallfirst_escalations", "Steps up to the next tier.", ("cascade", "tier", "reason"), registry=registry
+        self._escalations = Labelled(
+            Counter(
+                "smallfirst_escalations", "Steps up to the next tier.", ("cascade", "tier", "reason"), registry=registry
+            )
         )
-        self._fallbacks = Counter(
+        self._fallbacks = Labelled(Counter(
             "smallfirst_fallbacks", "Requests in mode certified that the final tier answered instead.",
             ("cascade", "reason"), registry=registry,
-        )  # fmt: skip
-        self._failures = Counter(
-            "smallfirst_tier_failures", "Calls that gave no answer.", ("tier", "reason"), registry=registry
+        ))  # fmt: skip
+        self._failures = Labelled(
+            Counter("smallfirst_tier_failures", "Calls that gave no answer.", ("tier", "reason"), registry=registry)
         )
-        self._calls = Counter("smallfirst_tier_calls", "Calls to tiers.", ("tier",), registry=registry)
-        self._tokens = Counter("smallfirst_tier_tokens", "Tokens of all calls.", ("tier", "kind"), registry=registry)
-        self._cost = Counter(
-            "smallfirst_cost",
-            "Cost of all calls, in the currency of the prices.",
-            ("cascade", "tier"),
-            registry=registry,
+        self._calls = Labelled(Counter("smallfirst_tier_calls", "Calls to tiers.", ("tier",), registry=registry))
+        self._tokens = Labelled(
+            Counter("smallfirst_tier_tokens", "Tokens of all calls.", ("tier", "kind"), registry=registry)
         )
-        self._final_alone = Counter(
+        self._cost = Labelled(
+            Counter(
+                "smallfirst_cost",
+                "Cost of all calls, in the currency of the prices.",
+                ("cascade", "tier"),
+                registry=registry,
+            )
+        )
+        self._final_alone = Labelled(Counter(
             "smallfirst_cost_final_alone", "Cost had the final tier been asked alone.",
             ("cascade", "estimated"), registry=registry,
-        )  # fmt: skip
-        self._confidence = Histogram(
+        ))  # fmt: skip
+        self._confidence = Labelled(Histogram(
             "smallfirst_confidence", "Confidence of scored drafts.", ("cascade", "tier"),
             registry=registry, buckets=CONFIDENCES,
-        )  # fmt: skip
-        self._first_piece = Histogram(
+        ))  # fmt: skip
+        self._first_piece = Labelled(Histogram(
             "smallfirst_tier_first_piece_seconds", "From a call to the first piece of its answer.", ("tier",),
             registry=registry, buckets=SECONDS,
-        )  # fmt: skip
-        self._duration = Histogram(
+        ))  # fmt: skip
+        self._duration = Labelled(Histogram(
             "smallfirst_request_seconds", "From a request to its answer's end.", ("cascade",),
             registry=registry, buckets=SECONDS,
-        )  # fmt: skip
-        self._overhead = Histogram(
+        ))  # fmt: skip
+        self._overhead = Labelled(Histogram(
             "smallfirst_overhead_seconds", "The gateway's own time until an answer begins.", ("cascade",),
             registry=registry, buckets=OVERHEAD_SECONDS,
-        )  # fmt: skip
-        self._handed_over = Counter(
-            "smallfirst_handovers", "Answers whose engine was handed a draft.", ("cascade", "tier"), registry=registry
+        ))  # fmt: skip
+        self._handed_over = Labelled(
+            Counter(
+                "smallfirst_handovers",
+                "Answers whose engine was handed a draft.",
+                ("cascade", "tier"),
+                registry=registry,
+            )
         )
-        self._draft_tokens = Counter(
+        self._draft_tokens = Labelled(Counter(
             "smallfirst_draft_tokens", "Tokens of drafts, by what became of them.", ("cascade", "tier", "result"),
             registry=registry,
-        )  # fmt: skip
-        self._opened = Counter(
+        ))  # fmt: skip
+        self._opened = Labelled(Counter(
             "smallfirst_opened_streams", "Streams that opened before their draft was whole.", ("cascade", "tier"),
             registry=registry,
-        )  # fmt: skip
-        self._continued = Counter(
+        ))  # fmt: skip
+        self._continued = Labelled(Counter(
             "smallfirst_continued_streams", "Answers that the final tier went on with after a draft's beginning.",
             ("cascade", "tier", "prefix"), registry=registry,
-        )  # fmt: skip
-        self._capped = Counter(
-            "smallfirst_capped_failovers",
-            "Requests refused because too many went up after failures.",
-            ("cascade", "tier"),
-            registry=registry,
+        ))  # fmt: skip
+        self._capped = Labelled(
+            Counter(
+                "smallfirst_capped_failovers",
+                "Requests refused because too many went up after failures.",
+                ("cascade", "tier"),
+                registry=registry,
+            )
         )
-        self._verified = Counter(
-            "smallfirst_verified_tokens",
-            "Draft tokens that an engine verified, by what became of them.",
-            ("cascade", "tier", "result"),
-            registry=registry,
+        self._verified = Labelled(
+            Counter(
+                "smallfirst_verified_tokens",
+                "Draft tokens that an engine verified, by what became of them.",
+                ("cascade", "tier", "result"),
+                registry=registry,
+            )
         )
-        self._passed = Counter(
-            "smallfirst_passed_requests",
-            "Requests that are no completions, and went to a tier as they came.",
-            ("tier", "endpoint", "status"),
-            registry=registry,
+        self._passed = Labelled(
+            Counter(
+                "smallfirst_passed_requests",
+                "Requests that are no completions, and went to a tier as they came.",
+                ("tier", "endpoint", "status"),
+                registry=registry,
+            )
         )
-        self._audits = Counter(
-            "smallfirst_audits", "Audits by what they found.", ("cascade", "result"), registry=registry
+        self._audits = Labelled(
+            Counter("smallfirst_audits", "Audits by what they found.", ("cascade", "result"), registry=registry)
         )
-        self._audit_cost = Counter("smallfirst_audit_cost", "What audits cost.", ("cascade",), registry=registry)
+        self._audit_cost = Labelled(
+            Counter("smallfirst_audit_cost", "What audits cost.", ("cascade",), registry=registry)
+        )
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
         self._forecast = Forecast()
 

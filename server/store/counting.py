@@ -3,14 +3,16 @@
 Usage is kept by day (UTC), key, cascade and tier, for good: it stays when decisions are deleted.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from server.store.records import Audit, Decision, Passed, Record
 
 ANSWERED = 200
+DAY_S = 86400
 NOBODY = ""  # whose key is not known: a column of a primary key is never NULL
 
 
@@ -40,53 +42,72 @@ class Counts:
     saved: float = 0.0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(getattr(self, name) + getattr(other, name) for name in NUMBERS))
+        return Counts(
+            self.requests + other.requests, self.answered + other.answered,
+            self.accepted + other.accepted, self.escalated + other.escalated,
+            self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens,
+            self.cost + other.cost, self.saved + other.saved,
+        )  # fmt: skip
 
 
+Sums = Mapping[Slot, Counts]
 NUMBERS = tuple(field.name for field in fields(Counts))
 
 
-def counted(records: Iterable[Record]) -> Mapping[Slot, Counts]:
-    """What they add together, in the order of the slots: all gateways lock the database's rows in that order."""
+def added(counted: Iterable[Sums]) -> Sums:
+    """All of them together, in the order of the slots: all gateways lock the database's rows in that order."""
     sums: dict[Slot, Counts] = {}
-    for record in records:
-        for slot, counts in counts_of(record):
-            sums[slot] = sums.get(slot, Counts()) + counts
+    for one in counted:
+        for slot, counts in one.items():
+            before = sums.get(slot)
+            sums[slot] = counts if before is None else before + counts
     return dict(sorted(sums.items()))
 
 
-def counts_of(record: Record) -> Iterator[tuple[Slot, Counts]]:
+def counts_of(record: Record) -> Sums:
     """What one record adds; feedback adds nothing."""
     match record:
         case Decision():
-            yield from counts_of_decision(record)
+            return counted_in(record)
         case Audit():
             slot = Slot(day_of(record.time), NOBODY, record.cascade, record.final)
-            yield slot, Counts(completion_tokens=record.final_tokens or 0, cost=record.cost)
+            return {slot: Counts(completion_tokens=record.final_tokens or 0, cost=record.cost)}
         case Passed():
             slot = Slot(day_of(record.time), record.key or NOBODY, record.asked, record.tier)
-            yield slot, Counts(
+            return {slot: Counts(
                 requests=1, answered=int(record.status == ANSWERED), prompt_tokens=record.prompt_tokens,
                 completion_tokens=record.completion_tokens, cost=record.cost,
-            )  # fmt: skip
+            )}  # fmt: skip
+        case _:
+            return {}
 
 
-def counts_of_decision(decision: Decision) -> Iterator[tuple[Slot, Counts]]:
+def counted_in(decision: Decision) -> Sums:
     """What each of its tiers did, and where it ended."""
     day, key, whole = day_of(decision.time), decision.key or NOBODY, decision.status == ANSWERED
-    before = decision.tiers[: decision.tiers.index(decision.tier)] if decision.tier in decision.tiers else ()
-    for step in decision.steps:
-        yield Slot(day, key, decision.cascade, step.tier), Counts(
-            escalated=int(decision.escalated and step.tier in before), prompt_tokens=step.prompt_tokens,
-            completion_tokens=step.completion_tokens, cost=step.cost,
-        )  # fmt: skip
-    is_draft = decision.tier != decision.tiers[-1]
-    yield Slot(day, key, decision.cascade, decision.tier), Counts(
-        requests=1, answered=int(whole), accepted=int(whole and is_draft),
+    passed = decision.tiers[: decision.tiers.index(decision.tier)] if decision.tier in decision.tiers else ()
+    end = Counts(
+        requests=1, answered=int(whole), accepted=int(whole and decision.tier != decision.tiers[-1]),
         saved=decision.cost_final_alone - decision.cost if whole else 0.0,
     )  # fmt: skip
+    sums = {Slot(day, key, decision.cascade, decision.tier): end}
+    for step in decision.steps:
+        slot = Slot(day, key, decision.cascade, step.tier)
+        asked = Counts(
+            escalated=int(decision.escalated and step.tier in passed), prompt_tokens=step.prompt_tokens,
+            completion_tokens=step.completion_tokens, cost=step.cost,
+        )  # fmt: skip
+        before = sums.get(slot)
+        sums[slot] = asked if before is None else before + asked
+    return sums
 
 
 def day_of(time: float) -> str:
     """The day of a time in Unix seconds, in UTC."""
-    return datetime.fromtimestamp(time, UTC).date().isoformat()
+    return day_numbered(int(time // DAY_S))
+
+
+@lru_cache(maxsize=8)
+def day_numbered(number: int) -> str:
+    """The name of a day, by its number since 1970."""
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()

@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import structlog
 
@@ -13,16 +12,17 @@ from server.background import in_background
 from server.store import asking
 from server.store.database import READ_S, Database, Refused
 from server.store.finding import Found, find
+from server.store.gently import each
 from server.store.journal import Journal, JournalFull
-from server.store.lines import BadLine, line_of, record_of
+from server.store.lines import BadLine, Lately, line_of
 from server.store.records import Feedback, Placed, Record, StoreDown
-from server.store.segment import Chunk, Segment
+from server.store.segment import Segment
 from server.store.tally import Loss, Tally
 from server.store.usage import Asked, Used, used
 from server.store.writing import write
 
 GATHER_S = 0.25  # records come to the store together, so that a commit is worth its while
-CHUNK_BYTES = 128 * 2**10
+CHUNK_BYTES = 512 * 2**10
 LOOK_EVERY_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 LAST_WORD_S = 5.0
@@ -42,6 +42,7 @@ class Keeper:
         self._database = database
         self._tally = tally
         self._keep_days = keep_days
+        self._lately = Lately()
         self._news = asyncio.Event()
         self._searching = asyncio.Semaphore(SEARCHES)
         self._drops = False
@@ -54,12 +55,14 @@ class Keeper:
     def keep(self, record: Record) -> bool:
         """See Ledger."""
         try:
-            self._journal.append(line_of(record), share=FEEDBACK_SHARE if isinstance(record, Feedback) else 1.0)
+            line = line_of(record)
+            self._journal.append(line, share=FEEDBACK_SHARE if isinstance(record, Feedback) else 1.0)
         except JournalFull:
             self._dropped("full")
         except (BadLine, OSError) as unwritable:
             self._dropped("unwritable", str(unwritable))
         else:
+            self._lately.wrote(line, record)
             self._drops = False
             self._news.set()
             return True
@@ -128,14 +131,16 @@ class Keeper:
             await self._drain_from(segment)
 
     async def _drain_from(self, segment: Segment) -> None:
-        batch = await asyncio.to_thread(read_batch, segment)
-        for _ in range(batch.unread):
+        chunk = await asyncio.to_thread(segment.read, CHUNK_BYTES)
+        read = await each(self._lately.record_of, chunk.lines)
+        records = [record for record in read if record is not None]
+        for _ in range(len(read) - len(records) + int(chunk.torn > 0)):
             self._dropped("torn")
         try:
-            await self._write(batch.records)
+            await self._write(records)
         except Refused:
-            await self._write_singly(batch.records)
-        self._journal.drained(segment, batch.chunk)
+            await self._write_singly(records)
+        self._journal.drained(segment, chunk)
 
     async def _write(self, records: Sequence[Record]) -> None:
         if not records:
@@ -195,25 +200,3 @@ async def running(keeper: Keeper) -> AsyncIterator[Keeper]:
             yield keeper
     finally:
         await keeper.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records that were read from a segment, how many lines were none, and the chunk that they were in."""
-
-    records: tuple[Record, ...]
-    unread: int
-    chunk: Chunk
-
-
-def read_batch(segment: Segment) -> Batch:
-    """The segment's next records. Raises OSError."""
-    chunk = segment.read(CHUNK_BYTES)
-    records: list[Record] = []
-    unread = int(chunk.torn > 0)
-    for line in chunk.lines:
-        try:
-            records.append(record_of(line))
-        except BadLine:
-            unread += 1
-    return Batch(tuple(records), unread, chunk)

@@ -17,6 +17,8 @@ ADAPTERS: dict[str, TypeAdapter[Record]] = {
     "passed": TypeAdapter(Passed),
 }
 
+MOST_LATELY = 1024
+
 
 class BadLine(Exception):
     """A line that holds no record, or a record that no line can hold."""
@@ -43,3 +45,26 @@ def record_of(line: bytes) -> Record:
         return ADAPTERS[kind].validate_python(fields)
     except (ValidationError, ValueError, LookupError, AttributeError) as wrong:
         raise BadLine(type(wrong).__name__) from wrong
+
+
+class Lately:
+    """The records of lines that this process wrote a moment ago: it need not read them again. At most `MOST_LATELY`, so
+    that it does not grow while the lines wait for a database."""
+
+    def __init__(self) -> None:
+        self._records: dict[bytes, Record] = {}
+
+    def wrote(self, line: bytes, record: Record) -> None:
+        """The record has this line, with its end."""
+        if len(self._records) < MOST_LATELY:
+            self._records[line[:-1]] = record
+
+    def record_of(self, line: bytes) -> Record | None:
+        """A line's record, which is forgotten; None where it holds none."""
+        known = self._records.pop(line, None)
+        if known is not None:
+            return known
+        try:
+            return record_of(line)
+        except BadLine:
+            return None

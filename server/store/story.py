@@ -16,7 +16,7 @@ from router.outcome import Outcome, Spent
 from server.store.records import Decision, Evidence, Step, Texts, new_id
 from server.store.redacting import NOTHING, Redaction
 
-DIGITS = 4  # of a log-probability: more say nothing
+STEPS = 10**4  # of a log-probability in a nat: finer ones say nothing
 SECONDS_DIGITS = 6
 MOST_CHARACTERS = 2**16  # of an answer or a draft
 MOST_REQUEST_BYTES = 2**18
@@ -224,7 +224,7 @@ class Story:
             if tokens:
                 most = self._rules.evidence_tokens
                 said = self._rules.redaction.of_tokens([token.text for token in tokens]) if self._rules.texts else None
-                logprobs = tuple(round(token.logprob, DIGITS) for token in tokens[:most])
+                logprobs = rounded(tokens[:most])
                 yield Evidence(tier, count, logprobs, None if said is None else said[:most])
 
     def _texts(self) -> Texts:
@@ -262,8 +262,19 @@ def brief(seconds: float) -> float:
     return round(seconds, SECONDS_DIGITS)
 
 
+def rounded(tokens: Sequence[Token]) -> tuple[float, ...]:
+    """Their log-probabilities (nats) to the nearest of `STEPS`, which is cheaper than by digits; as they are, where one
+    of them is infinite or no number."""
+    try:
+        return tuple([round(token.logprob * STEPS) / STEPS for token in tokens])
+    except (OverflowError, ValueError):
+        return tuple(token.logprob for token in tokens)
+
+
 def tokens_of(choice: Choice, prompt: Prompt) -> Sequence[Token]:
-    """The tokens that a choice is scored by; all of them where it cannot be."""
+    """The tokens that a choice is scored by; all of them where it cannot be, or where nothing could be left out."""
+    if not (choice.reasoning or choice.tool_calls or prompt.constrains):
+        return choice.tokens
     evidence = evidence_of(choice, prompt)
     return choice.tokens if isinstance(evidence, str) else evidence.tokens
 

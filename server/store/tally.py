@@ -1,10 +1,12 @@
 """The store's own metrics. Each one is described in docs/metrics.md."""
 
+from collections import Counter as Kinds
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from server.labelled import Labelled
 from server.store.lines import kind_of
 from server.store.records import Record
 
@@ -24,8 +26,8 @@ class Tally:
         )
         for reason in get_args(Loss):
             self._dropped.labels(reason)  # an alert looks for its first
-        self._written = Counter(
-            "smallfirst_store_written_records", "Records that the store took.", ("kind",), registry=registry
+        self._written = Labelled(
+            Counter("smallfirst_store_written_records", "Records that the store took.", ("kind",), registry=registry)
         )
         self._failures = Counter(
             "smallfirst_store_failures", "Tries to write to the store that failed.", registry=registry
@@ -41,8 +43,8 @@ class Tally:
 
     def written(self, records: Sequence[Record]) -> None:
         """The store took these."""
-        for record in records:
-            self._written.labels(kind_of(record)).inc()
+        for kind, number in Kinds(map(kind_of, records)).items():
+            self._written.labels(kind).inc(number)
 
     def failed(self) -> None:
         """The store could not be written to; the records wait."""

@@ -3,17 +3,18 @@
 import asyncio
 import shutil
 import time
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from fakes.stores import Place, audit, count, decision, is_drained, rows, running_store, store_of, until
 
-from server.store.counting import Counts, Slot, counted
+from server.store.counting import Counts, Slot, Sums, added, counts_of
 from server.store.database import Database
 from server.store.keeper import running
 from server.store.migrating import migrated
-from server.store.records import Feedback, Passed, Step, StoreDown, new_id
+from server.store.records import Feedback, Passed, Record, Step, StoreDown, new_id
 from server.store.usage import Asked, Used, asked_for, told, used, used_in
 
 DAY = "2001-09-09"  # that of the time 1e9
@@ -29,6 +30,11 @@ WENT_UP = decision(
 def slot(tier: str = "small", key: str = "", day: str = DAY, cascade: str = "auto") -> Slot:
     """Of the cascade `auto`, without a key."""
     return Slot(day, key, cascade, tier)
+
+
+def counted(records: Iterable[Record]) -> Sums:
+    """What they add together."""
+    return added(map(counts_of, records))
 
 
 def test_a_kept_draft_saves_what_the_final_tier_would_have_cost() -> None:
