@@ -1,0 +1,80 @@
+"""Programs under measurement: started on one core, with all that they start; their CPU time and memory."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+READY_S = 120
+
+
+class NotStarted(Exception):
+    """A program ended, or did not answer in time."""
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[object], *, core: int, ready: str, log: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[int]:
+    """A program on that core, by its id, which is that of its session too; once `ready`, a URL, answers 200. Raises
+    NotStarted."""
+    with log.open("ab") as written:
+        process = subprocess.Popen(  # noqa: ASYNC220
+            ["taskset", "-c", str(core), *map(str, command)],
+            stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+    try:
+        await answering(ready, process, log)
+        yield process.pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+async def answering(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the URL answers 200. Raises NotStarted."""
+    deadline_s = time.monotonic() + READY_S
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        while time.monotonic() < deadline_s and process.poll() is None:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(url) as reply:
+                    if reply.status == 200:
+                        return
+            await asyncio.sleep(0.1)
+    raise NotStarted(f"{url} does not answer: see {log}")
+
+
+def session_of(leader: int) -> Iterator[int]:
+    """The processes of a session."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    yield int(folder.name)
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """CPU seconds that the processes have had, by the kernel's own clocks (clock_getcpuclockid(3)): to the nanosecond,
+    where /proc counts in hundredths of a second."""
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
+
+
+def memory_mib(leader: int) -> float:
+    """What a session's processes have in memory."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in session_of(leader))
+    return pages * PAGE_BYTES / 2**20
