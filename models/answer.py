@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from models.calls import Numbering
 from models.wire import WireMessage, WireReply, WireUsage
+
+FINISH_REASON = attrgetter("finish_reason")  # read for each delta: a generator takes longer than all that it looks at
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,10 @@ class Piece:
     def characters(self) -> int:
         """How much it says: answer, reasoning, refusal and tool calls."""
         message = self.message
-        texts = (
-            message.get("content"),
-            reasoning_of(message),
-            message.get("refusal"),
-        )
+        content = message.get("content") or ""
+        if len(message) == 1 and content:
+            return len(content)
+        texts = (content, reasoning_of(message), message.get("refusal"))
         calls = [call.get("function") or {} for call in message.get("tool_calls") or ()]
         called = sum(len(call.get("name") or "") + len(call.get("arguments") or "") for call in calls)
         return called + sum(len(text or "") for text in texts)
@@ -108,7 +110,12 @@ class Delta:
     @property
     def length(self) -> int:
         """The tokens of all its pieces, as far as they are known."""
-        return sum(piece.length for piece in self.pieces)
+        return sum([piece.length for piece in self.pieces])
+
+    @property
+    def ends(self) -> bool:
+        """Whether the answer, or a choice of it, ends with this."""
+        return any(map(FINISH_REASON, self.pieces))
 
 
 @dataclass(frozen=True, slots=True)

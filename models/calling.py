@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from io import BytesIO
 
 import aiohttp
@@ -14,6 +14,7 @@ from models.answer import Delta, Finish
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, Disconnected, NoConnection, TimedOut, Unreachable
 from models.forms import FORMS, FormName, form_of
+from models.lateness import Lateness
 from models.parsing import delta_of, error_of, finish_of
 from models.sse import DONE, EventReader
 from models.wire import JsonObject, WireReply
@@ -35,10 +36,16 @@ class Caller:
     async def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish. Raises a ModelError."""
         form = form_of(body)
-        first_by_s = asyncio.get_running_loop().time() + self._limits.first_token_s
-        by_s = first_by_s if body.get("stream") else None
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        first_by_s, total_by_s = now_s + self._limits.first_token_s, now_s + self._limits.total_s
+        by_s = min(first_by_s, total_by_s) if body.get("stream") else None
         async with self._posted(FORMS[form].path, body, request_id, by_s) as reply:
-            read = self._stream(reply, first_by_s, form) if body.get("stream") else self._whole(reply, form)
+            if by_s is None:
+                read = self._whole(reply, form)
+            else:
+                limits = {"idle_s": self._limits.idle_s, "first_by_s": first_by_s, "total_by_s": total_by_s}
+                read = self._stream(reply, Lateness(reply.content, loop, **limits), form)
             async with aclosing(read) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -55,7 +62,8 @@ class Caller:
         """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
         endpoint = self.endpoint
         limits = self._limits
-        timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
+        total_s = limits.total_s if first_by_s is None else None  # Lateness has that of a stream
+        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=limits.connect_s)
         headers = {**endpoint.headers, "x-request-id": request_id}
         try:
             async with asyncio.timeout_at(first_by_s):
@@ -95,41 +103,41 @@ class Caller:
         yield finish_of(delta.reply, streamed=False)
 
     async def _stream(
-        self, reply: aiohttp.ClientResponse, first_by_s: float, form: FormName
+        self, reply: aiohttp.ClientResponse, lateness: Lateness, form: FormName
     ) -> AsyncGenerator[Delta | Finish]:
         reporting: WireReply | None = None
         finished = False
-        async with aclosing(self._events(reply, first_by_s)) as events:
-            async for event, received_s in events:
-                if event == DONE:
-                    break
-                delta = delta_of(event, received_s, form)
-                if delta.reply.get("usage"):
-                    reporting = delta.reply
-                finished = finished or any(piece.finish_reason for piece in delta.pieces)
-                if delta.pieces:
-                    yield delta
+        with closing(lateness):
+            async with aclosing(self._events(reply, lateness)) as events:
+                async for event, received_s in events:
+                    if event == DONE:
+                        break
+                    delta = delta_of(event, received_s, form)
+                    if delta.reply.get("usage"):
+                        reporting = delta.reply
+                    finished = finished or delta.ends
+                    if delta.pieces:
+                        yield delta
         if not finished:
             raise BadReply(f"{self.endpoint.name} ended a stream in the middle of an answer")
         yield finish_of(reporting, streamed=True) if reporting else Finish(None)
 
-    async def _events(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[tuple[bytes, float]]:
+    async def _events(self, reply: aiohttp.ClientResponse, lateness: Lateness) -> AsyncGenerator[tuple[bytes, float]]:
         """Each event's data and when it came; comments keep an answer that has begun alive, and do not begin it."""
         reader = EventReader()
-        loop = asyncio.get_running_loop()
-        begun = False
         total_bytes = 0
         while True:
-            async with asyncio.timeout_at(loop.time() + self._limits.idle_s if begun else first_by_s):
-                received = await reply.content.readany()
+            lateness.waits()
+            received = await reply.content.readany()
             if not received:
                 return
+            lateness.came()
             received_s = time.perf_counter()
             total_bytes += len(received)
             if total_bytes > MAX_REPLY_BYTES:
                 raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
             for event in reader.feed(received):
-                begun = True
+                lateness.begun = True
                 yield event, received_s
 
 

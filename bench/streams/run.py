@@ -91,7 +91,7 @@ def config(port: int, upstream: int, folder: Path) -> dict[str, object]:
     most = {"requests_per_minute": 10**6, "tokens_per_minute": 10**9, "streams_at_once": 10**4}
     return {
         "tiers": tiers, "cascades": cascades, "limits": {"default": most},
-        "server": {"port": port, "auth": "keys"}, "store": {"folder": str(folder / "store")},
+        "server": {"port": port, "auth": "keys", "admin": {"port": None}}, "store": {"folder": str(folder / "store")},
     }  # fmt: skip
 
 
