@@ -110,7 +110,8 @@ class Delta:
     @property
     def length(self) -> int:
         """The tokens of all its pieces, as far as they are known."""
-        return sum([piece.length for piece in self.pieces])
+        pieces = self.pieces
+        return pieces[0].length if len(pieces) == 1 else sum([piece.length for piece in pieces])
 
     @property
     def ends(self) -> bool:
@@ -236,7 +237,7 @@ def choice_of(pieces: list[Piece]) -> Choice:
 
 def text_of(pieces: Iterable[Piece]) -> str:
     """What they say, put together."""
-    return "".join(piece.message.get("content") or "" for piece in pieces)
+    return "".join([piece.message.get("content") or "" for piece in pieces])
 
 
 def reasoning_of(message: WireMessage) -> str:

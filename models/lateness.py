@@ -33,8 +33,9 @@ class Timers(Protocol):
 
 
 class Lateness:
-    """Gives the source a TimeoutError where its reader waits for more than `idle_s` seconds; before anything has
-    `begun`, until `first_by_s`; and in any case at `total_by_s` (both in the loop's time). Close it when all is read.
+    """Gives the source a TimeoutError where its reader waits for more than `idle_s` seconds; for the first piece,
+    beyond `first_by_s`; and in any case at `total_by_s` (both in the loop's time). The reader waits for the first piece
+    from the beginning on; when all is read, this is to be closed.
 
     Its one timer looks after every `idle_s` seconds: no wait that begins after a look ends before the next one.
     """
@@ -46,12 +47,11 @@ class Lateness:
         self._first_by_s = first_by_s
         self._total_by_s = total_by_s
         self._due_s: float | None = first_by_s
-        self.begun = False
         self._timer = self._next_look()
 
-    def waits(self) -> None:
-        """The reader waits from now on."""
-        self._due_s = self._timers.time() + self._idle_s if self.begun else self._first_by_s
+    def waits(self, *, begun: bool) -> None:
+        """The reader waits from now on, for the first piece or for another one."""
+        self._due_s = self._timers.time() + self._idle_s if begun else self._first_by_s
 
     def came(self) -> None:
         """It no longer does."""

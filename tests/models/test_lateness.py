@@ -48,9 +48,8 @@ def watched(*, first_s: float = FIRST_S) -> tuple[Hand, Lateness]:
 
 @pytest.mark.parametrize("first_s", [FIRST_S, 3.0])
 def test_before_anything_has_begun_the_limit_is_that_of_the_first_piece(first_s: float) -> None:
-    hand, lateness = watched(first_s=first_s)
+    hand, _ = watched(first_s=first_s)
 
-    lateness.waits()
     hand.until(first_s + 20)
 
     assert hand.late_at_s == first_s
@@ -59,12 +58,10 @@ def test_before_anything_has_begun_the_limit_is_that_of_the_first_piece(first_s:
 @pytest.mark.parametrize("came_s", [0.1, 9.9, 10.0, 14.0, 59.0])
 def test_a_pause_may_be_as_long_as_it_may_whenever_it_begins(came_s: float) -> None:
     hand, lateness = watched()
-    lateness.waits()
     hand.until(came_s)
     lateness.came()
-    lateness.begun = True
 
-    lateness.waits()
+    lateness.waits(begun=True)
     hand.until(TOTAL_S - 1)
 
     assert hand.late_at_s == came_s + IDLE_S
@@ -72,13 +69,12 @@ def test_a_pause_may_be_as_long_as_it_may_whenever_it_begins(came_s: float) -> N
 
 def test_a_reader_that_is_busy_is_not_waiting() -> None:
     hand, lateness = watched()
-    lateness.begun = True
-    lateness.waits()
+    lateness.waits(begun=True)
     hand.until(5.0)
 
     lateness.came()
     hand.until(50.0)
-    lateness.waits()
+    lateness.waits(begun=True)
     hand.until(59.0)
 
     assert hand.late_at_s is None
@@ -87,10 +83,9 @@ def test_a_reader_that_is_busy_is_not_waiting() -> None:
 def test_many_pieces_take_no_more_looks_than_few() -> None:
     hand, lateness = watched()
     for piece in range(500):
-        lateness.waits()
+        lateness.waits(begun=piece > 0)
         hand.until(0.1 * piece)
         lateness.came()
-        lateness.begun = True
 
     assert hand.late_at_s is None
     assert hand.looks <= 5
@@ -98,9 +93,8 @@ def test_many_pieces_take_no_more_looks_than_few() -> None:
 
 def test_all_of_it_has_a_limit_too() -> None:
     hand, lateness = watched()
-    lateness.begun = True
     for second in range(int(TOTAL_S)):
-        lateness.waits()
+        lateness.waits(begun=True)
         hand.until(float(second))
         lateness.came()
 
@@ -111,7 +105,7 @@ def test_all_of_it_has_a_limit_too() -> None:
 
 def test_nobody_looks_when_all_is_read() -> None:
     hand, lateness = watched()
-    lateness.waits()
+    lateness.waits(begun=True)
 
     lateness.close()
     hand.until(TOTAL_S)
