@@ -7,6 +7,7 @@ from types import FrameType
 
 import uvicorn
 
+from server.garbage import look_seldom
 from server.readiness import Leaving
 
 CLOSE = (b"connection", b"close")
@@ -22,6 +23,11 @@ class LeavingServer(uvicorn.Server):
         self._leaving = leaving
         self._drain_s = drain_s
         self._closes_s = float("inf")
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the door."""
+        await super().startup(sockets)
+        look_seldom()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal has come."""
