@@ -229,7 +229,7 @@ class Replica:
                 raise WentOnElsewhere("the server went on from something else than what had been said")
         if not prompt.identified:
             return delta
-        return replace(delta, tokenizer=self.abilities.tokenizer, went_on=went_on(prompt))
+        return delta._replace(tokenizer=self.abilities.tokenizer, went_on=went_on(prompt))
 
     def _completed(self, finish: Finish, *, handed: bool) -> Finish:
         if finish.speculation is not None:

@@ -130,7 +130,8 @@ class Drafting:
                     if isinstance(part, Finish):
                         self._judged(stream.end(part))
                         return
-                    spare_evidence(part, self._prompt)
+                    if stream.opened is None:
+                        spare_evidence(part, self._prompt)
                     for shown in self._taken(stream, part):
                         yield shown
                     if stream.doubt is not None:
