@@ -4,21 +4,21 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from io import BytesIO
 
 import aiohttp
 import orjson
 
 from models.answer import Delta, Finish
+from models.chunks import MAX_REPLY_BYTES, Chunks
 from models.endpoint import Endpoint, Limits
 from models.errors import BadReply, Disconnected, NoConnection, TimedOut, Unreachable
-from models.forms import FORMS, FormName, form_of
+from models.forms import FORMS, form_of
+from models.lateness import Lateness
 from models.parsing import delta_of, error_of, finish_of
-from models.sse import DONE, EventReader
-from models.wire import JsonObject, WireReply
+from models.wire import JsonObject
 
-MAX_REPLY_BYTES = 32 * 2**20
 MAX_ERROR_BYTES = 64 * 2**10
 ERROR_BODY_S = 2.0
 MAX_BYTES_AT_ONCE = 2**20
@@ -32,16 +32,10 @@ class Caller:
         self._session = session
         self._limits = limits
 
-    async def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
+    def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish. Raises a ModelError."""
-        form = form_of(body)
-        first_by_s = asyncio.get_running_loop().time() + self._limits.first_token_s
-        by_s = first_by_s if body.get("stream") else None
-        async with self._posted(FORMS[form].path, body, request_id, by_s) as reply:
-            read = self._stream(reply, first_by_s, form) if body.get("stream") else self._whole(reply, form)
-            async with aclosing(read) as pieces:
-                async for piece in pieces:
-                    yield piece
+        answered = self._streamed if body.get("stream") else self._whole
+        return answered(body, request_id)
 
     async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
         """The reply to a request that is no completion, as it came. Raises a ModelError."""
@@ -55,7 +49,8 @@ class Caller:
         """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
         endpoint = self.endpoint
         limits = self._limits
-        timeout = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
+        total_s = limits.total_s if first_by_s is None else None  # Lateness has that of a stream
+        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=limits.connect_s)
         headers = {**endpoint.headers, "x-request-id": request_id}
         try:
             async with asyncio.timeout_at(first_by_s):
@@ -87,50 +82,29 @@ class Caller:
                 raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
         return bytes(received)
 
-    async def _whole(self, reply: aiohttp.ClientResponse, form: FormName) -> AsyncGenerator[Delta | Finish]:
-        delta = delta_of(await self._received(reply), time.perf_counter(), form)
-        if not delta.pieces:
-            raise BadReply(f"{self.endpoint.name} sent a reply without choices")
-        yield delta
-        yield finish_of(delta.reply, streamed=False)
+    async def _whole(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
+        form = form_of(body)
+        async with self._posted(FORMS[form].path, body, request_id, None) as reply:
+            delta = delta_of(await self._received(reply), time.perf_counter(), form)
+            if not delta.pieces:
+                raise BadReply(f"{self.endpoint.name} sent a reply without choices")
+            yield delta
+            yield finish_of(delta.reply, streamed=False)
 
-    async def _stream(
-        self, reply: aiohttp.ClientResponse, first_by_s: float, form: FormName
-    ) -> AsyncGenerator[Delta | Finish]:
-        reporting: WireReply | None = None
-        finished = False
-        async with aclosing(self._events(reply, first_by_s)) as events:
-            async for event, received_s in events:
-                if event == DONE:
-                    break
-                delta = delta_of(event, received_s, form)
-                if delta.reply.get("usage"):
-                    reporting = delta.reply
-                finished = finished or any(piece.finish_reason for piece in delta.pieces)
-                if delta.pieces:
-                    yield delta
-        if not finished:
-            raise BadReply(f"{self.endpoint.name} ended a stream in the middle of an answer")
-        yield finish_of(reporting, streamed=True) if reporting else Finish(None)
-
-    async def _events(self, reply: aiohttp.ClientResponse, first_by_s: float) -> AsyncGenerator[tuple[bytes, float]]:
-        """Each event's data and when it came; comments keep an answer that has begun alive, and do not begin it."""
-        reader = EventReader()
-        loop = asyncio.get_running_loop()
-        begun = False
-        total_bytes = 0
-        while True:
-            async with asyncio.timeout_at(loop.time() + self._limits.idle_s if begun else first_by_s):
-                received = await reply.content.readany()
-            if not received:
-                return
-            received_s = time.perf_counter()
-            total_bytes += len(received)
-            if total_bytes > MAX_REPLY_BYTES:
-                raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
-            for event in reader.feed(received):
-                begun = True
-                yield event, received_s
+    async def _streamed(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
+        """Comments keep an answer that has begun alive, and do not begin it."""
+        form, limits, loop = form_of(body), self._limits, asyncio.get_running_loop()
+        first_by_s, total_by_s = loop.time() + limits.first_token_s, loop.time() + limits.total_s
+        chunks = Chunks(self.endpoint.name, form)
+        async with self._posted(FORMS[form].path, body, request_id, min(first_by_s, total_by_s)) as reply:
+            lateness = Lateness(reply.content, loop, idle_s=limits.idle_s, first_by_s=first_by_s, total_by_s=total_by_s)
+            with closing(lateness):
+                while not chunks.ended and (received := await reply.content.readany()):
+                    lateness.came()
+                    for delta in chunks.fed(received, time.perf_counter()):
+                        yield delta
+                    lateness.waits(begun=chunks.begun)
+            yield chunks.finish()
 
 
 def payload_of(body: JsonObject) -> bytes | BytesIO:

@@ -14,7 +14,7 @@ import orjson
 from models.answer import Delta, Finish, Piece, Speculation, Token, Usage
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
 from models.forms import CHAT_PATH, FormName
-from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToolCall, WireUsage
+from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToken, WireToolCall, WireUsage
 
 NOT_A_REPLY = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MAX_MESSAGE = 500
@@ -59,14 +59,7 @@ def piece_of(choice: WireChoice) -> Piece:
     message = choice.get("delta") or choice.get("message") or {}
     check_message(message)
     logprobs = choice.get("logprobs") or {}
-    tokens = tuple(
-        Token(
-            text_of(entry["token"]),
-            logprob_of(entry["logprob"]),
-            tuple(logprob_of(other["logprob"]) for other in entry.get("top_logprobs") or ()),
-        )
-        for entry in logprobs.get("content") or ()
-    )
+    tokens = tuple([token_of(entry) for entry in logprobs.get("content") or ()])
     finish_reason = choice.get("finish_reason")
     return Piece(
         int(choice.get("index") or 0),
@@ -75,6 +68,13 @@ def piece_of(choice: WireChoice) -> Piece:
         None if finish_reason is None else text_of(finish_reason),
         check_ids(choice.get("token_ids")),
     )
+
+
+def token_of(entry: WireToken) -> Token:
+    """A sampled token of a conversation. Raises one of NOT_A_REPLY."""
+    others = entry.get("top_logprobs")
+    alternatives = tuple([logprob_of(other["logprob"]) for other in others]) if others else ()
+    return Token(text_of(entry["token"]), logprob_of(entry["logprob"]), alternatives)
 
 
 def text_piece_of(choice: WireChoice) -> Piece:
@@ -109,15 +109,14 @@ def text_tokens_of(logprobs: WireLogprobs, text: str) -> tuple[Token, ...]:
 
 def check_ids(ids: list[int] | None) -> tuple[int, ...]:
     """Token ids. Raises a TypeError or OverflowError where they are none."""
-    return tuple(array("q", ids or ()))
+    return tuple(array("q", ids)) if ids else ()
 
 
 def check_message(message: WireMessage) -> None:
     """Raise a TypeError or AttributeError where a field that is read later is of another type."""
-    for name in TEXTS:
-        text = message.get(name)
-        if text is not None:
-            text_of(text)
+    for name, value in message.items():
+        if name in TEXTS and value is not None:
+            text_of(value)
     for call in message.get("tool_calls") or ():
         check_tool_call(call)
 

@@ -94,7 +94,8 @@ class Replica:
         """As `Model.generate`, by this server or not at all."""
         begun = False
         with self._at_work() as ticket:
-            async with aclosing(self._answer(prompt)) as parts:
+            answer = self._asked(prompt) if prompt.prefix is None else self._after_words(prompt)
+            async with aclosing(answer) as parts:
                 async for part in parts:
                     if not begun:
                         self._did_well(ticket)
@@ -187,7 +188,8 @@ class Replica:
                 if isinstance(error, Unreachable):
                     self._doubt()
 
-    async def _answer(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+    async def _after_words(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        """As `_asked`, after what another model wrote: by token ids where the server heeds them, else by the text."""
         asking = prompt
         if prompt.prefix is not None and prompt.written is None:
             asking = await self._after(prompt, prompt.prefix)
@@ -227,7 +229,7 @@ class Replica:
                 raise WentOnElsewhere("the server went on from something else than what had been said")
         if not prompt.identified:
             return delta
-        return replace(delta, tokenizer=self.abilities.tokenizer, went_on=went_on(prompt))
+        return delta._replace(tokenizer=self.abilities.tokenizer, went_on=went_on(prompt))
 
     def _completed(self, finish: Finish, *, handed: bool) -> Finish:
         if finish.speculation is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Literal
 
 from models.answer import Delta, Finish, Usage
@@ -16,6 +17,7 @@ Continuation = Literal["exact", "inexact", "impossible"]
 BARS_RESUMING = (
     "stop", "structured_outputs", "echo", "truncate_prompt_tokens", "continue_final_message", "prompt_logprobs",
 )  # fmt: skip
+CHARACTERS = attrgetter("characters")
 COUNTS_WRITTEN_TOKENS = ("presence_penalty", "frequency_penalty", "bad_words")
 
 
@@ -47,20 +49,21 @@ class Said:
         delta that had tokens but no words, such as a special token that is not shown."""
         return (0, "".join(self._texts)), (self._ids_since, "".join(self._texts[self._texts_since :]))
 
-    def told(self, delta: Delta) -> list[Delta | Finish]:
+    def told(self, delta: Delta) -> Sequence[Delta | Finish]:
         """What to pass on now: a delta without a word waits for the next that has one; an answer opens once."""
         if self._before and is_opening(delta):
             return []
         if not self._prompt_ids:
             self._prompt_ids = tuple(delta.reply.get("prompt_token_ids") or ())
-        self._held.append(self._counted(delta) if self._before else delta)
+        passed = [*self._held, self._counted(delta) if self._before else delta]
         if not speaks(delta):
+            self._held = passed
             return []
         self.begun = True
-        passed, self._held = self._held, []
+        self._held = []
         for one in passed:
             self._take(one)
-        return [*passed]
+        return passed
 
     def ended(self, finish: Finish) -> list[Delta | Finish]:
         """What is left to pass on, and the finish as one server would have reported the whole answer."""
@@ -88,12 +91,13 @@ class Said:
 
     def _take(self, delta: Delta) -> None:
         for piece in delta.pieces:
-            self._traceable = self._traceable and bool(piece.token_ids or not piece.characters)
-            self._plain = self._plain and piece.is_plain
+            text, ids, characters = piece.message.get("content") or "", piece.token_ids, piece.characters
+            self._traceable = self._traceable and bool(ids or not characters)
+            self._plain = self._plain and characters == len(text)
             self.finished = self.finished or piece.finish_reason is not None
-            self._ids += piece.token_ids
-            self._texts.append(piece.message.get("content") or "")
-            if piece.token_ids and not piece.characters:
+            self._ids += ids
+            self._texts.append(text)
+            if ids and not characters:
                 self._ids_since, self._texts_since = len(self._ids), len(self._texts)
 
     def _counted(self, delta: Delta) -> Delta:
@@ -102,7 +106,7 @@ class Said:
         if not isinstance(written, int):
             return delta
         usage = wire_usage(Usage(len(self._prompt_ids), self._before + written))
-        return replace(delta, reply={**delta.reply, "usage": usage})
+        return delta._replace(reply={**delta.reply, "usage": usage})
 
 
 def may_go_on(prompt: Prompt) -> bool:
@@ -116,7 +120,7 @@ def may_go_on(prompt: Prompt) -> bool:
 
 def speaks(delta: Delta) -> bool:
     """Whether a delta has words, or ends an answer."""
-    return any(piece.characters or piece.finish_reason for piece in delta.pieces)
+    return delta.ends or any(map(CHARACTERS, delta.pieces))
 
 
 def is_opening(delta: Delta) -> bool:

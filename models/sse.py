@@ -13,32 +13,35 @@ class EventReader:
     """
 
     def __init__(self) -> None:
-        self._rest = bytearray()
-        self._scanned = 0
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
         self._data: list[bytes] = []
         self._data_bytes = 0
 
     def feed(self, received: bytes) -> list[bytes]:
         """The events that these bytes complete. Raises BadReply where one event outgrows every sane size."""
-        rest = self._rest
-        rest += received
         events: list[bytes] = []
-        start = 0
-        while (end := rest.find(b"\n", self._scanned)) >= 0:
-            self._take(bytes(rest[start:end]).removesuffix(b"\r"), events)
-            start = self._scanned = end + 1
-        del rest[:start]
-        self._scanned = len(rest)
-        if len(rest) + self._data_bytes > MAX_EVENT_BYTES:
+        *lines, rest = received.split(b"\n")
+        if lines and self._rest:
+            lines[0] = b"".join((*self._rest, lines[0]))
+            self._rest, self._rest_bytes = [], 0
+        for line in lines:
+            self._take(line, events)
+        if rest:
+            self._rest.append(rest)
+            self._rest_bytes += len(rest)
+        if self._rest_bytes + self._data_bytes > MAX_EVENT_BYTES:
             raise BadReply("the server sent an event without an end")
         return events
 
     def _take(self, line: bytes, events: list[bytes]) -> None:
+        if line.endswith(b"\r"):
+            line = line[:-1]
         if line.startswith(b"data:"):
-            data = line[5:].removeprefix(b" ")
+            data = line[6:] if line.startswith(b"data: ") else line[5:]
             self._data.append(data)
             self._data_bytes += len(data)
         elif not line and self._data:
-            events.append(b"\n".join(self._data))
+            events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
             self._data.clear()
             self._data_bytes = 0

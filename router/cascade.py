@@ -162,9 +162,13 @@ async def answer(cascade: Cascade, prompt: Prompt, observe: Observe) -> AsyncGen
                 break
             go_up(cascade, tier, following, drafting.ruling, observe)
             asking = prompt.handing_over(drafting.handover)
-    async with aclosing(finally_answered(final, asking, observe)) as final_parts:
-        async for part in final_parts:
-            yield part
+    try:
+        async with aclosing(finally_answered(final, asking, observe)) as final_parts:
+            async for part in final_parts:
+                yield part
+    except ModelError as error:
+        observe(Failed(final.name, error.reason))
+        raise
     observe(Finished(final.name))
 
 
@@ -218,21 +222,22 @@ def go_up(cascade: Cascade, tier: Tier, following: Tier, verdict: GoUp, observe:
     observe(Escalated(tier.name, following.name, verdict.reason))
 
 
-async def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
-    """The final tier's deltas as they come, and its finish; an answer that it goes on with has been opened already.
-    Raises a ModelError."""
-    try:
-        if (lacked := tier.lacks(prompt)) is not None:
-            raise CapabilityMiss(f"messages: the model takes no {lacked}", param="messages")
-        async with aclosing(metered(tier, prompt, observe)) as answered:
-            async for part in answered:
-                if prompt.prefix is None or isinstance(part, Finish):
-                    yield part
-                    continue
-                if any(reasoning_of(piece.message) for piece in part.pieces):
-                    raise BadReply("the final tier thinks anew after what was shown: such a model cannot go on")
-                if not is_opening(part):
-                    yield part
-    except ModelError as error:
-        observe(Failed(tier.name, error.reason))
-        raise
+def finally_answered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerator[Delta | Finish]:
+    """The final tier's deltas as they come, and its finish. Raises a ModelError."""
+    if (lacked := tier.lacks(prompt)) is not None:
+        raise CapabilityMiss(f"messages: the model takes no {lacked}", param="messages")
+    answered = metered(tier, prompt, observe)
+    return answered if prompt.prefix is None else without_opening(answered)
+
+
+async def without_opening(parts: AsyncGenerator[Delta | Finish]) -> AsyncGenerator[Delta | Finish]:
+    """An answer that was opened already, by the words that it goes on from. Raises BadReply where it thinks anew."""
+    async with aclosing(parts):
+        async for part in parts:
+            if isinstance(part, Finish):
+                yield part
+                continue
+            if any(reasoning_of(piece.message) for piece in part.pieces):
+                raise BadReply("the final tier thinks anew after what was shown: such a model cannot go on")
+            if not is_opening(part):
+                yield part

@@ -80,7 +80,7 @@ class Drafting:
         ModelError."""
         names, attempt = self._policy.scorer.opinions, Attempt(self._prompt, self._tier)
         async with self._panel.asking(names, attempt, self._observe) as asking:
-            parts = await whole(self._tier, self._asking, self._observe)
+            parts = await whole(self._tier, self._asking, self._observe, held_for=self._prompt)
             deltas = [part for part in parts if isinstance(part, Delta)]
             draft = draft_of(deltas)
             try:
@@ -130,6 +130,8 @@ class Drafting:
                     if isinstance(part, Finish):
                         self._judged(stream.end(part))
                         return
+                    if stream.opened is None:
+                        spare_evidence(part, self._prompt)
                     for shown in self._taken(stream, part):
                         yield shown
                     if stream.doubt is not None:
@@ -186,14 +188,32 @@ class Drafting:
         return None if isinstance(self.ruling, GoUp) and self.ruling.reason in OF_NO_USE else handover
 
 
-async def whole(tier: Tier, prompt: Prompt, observe: Observe) -> tuple[Delta | Finish, ...]:
-    """All that a drafter says. Raises a ModelError."""
+async def whole(
+    tier: Tier, prompt: Prompt, observe: Observe, *, held_for: Prompt | None = None
+) -> tuple[Delta | Finish, ...]:
+    """All that a drafter says; where it is held for a client, with the evidence that this asked for. Raises a
+    ModelError."""
+    parts: list[Delta | Finish] = []
     try:
         async with aclosing(metered(tier, prompt, observe)) as answered:
-            return tuple([part async for part in answered])
+            async for part in answered:
+                if held_for is not None and isinstance(part, Delta):
+                    spare_evidence(part, held_for)
+                parts.append(part)
     except ModelError as error:
         observe(Failed(tier.name, error.reason))
         raise
+    return tuple(parts)
+
+
+def spare_evidence(delta: Delta, prompt: Prompt) -> None:
+    """Take out of a reply the log-probabilities and token ids that its pieces have, and its client did not ask for: a
+    draft that is held, token by token, is half as large without them."""
+    for choice in delta.reply.get("choices") or ():
+        if not prompt.wants_logprobs:
+            choice["logprobs"] = None
+        if not prompt.wants_token_ids:
+            choice.pop("token_ids", None)
 
 
 def handover_of(draft: Draft, deltas: Sequence[Delta]) -> Handover | None:

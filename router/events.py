@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from models.answer import Piece, Speculation, Usage, WentOn
 from models.errors import FailureReason
@@ -54,8 +54,7 @@ class Began:
     waited_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wrote:
+class Wrote(NamedTuple):
     """A piece of a tier's answer has come, for each of its choices; whether anybody is ever shown it is another matter.
     For those who keep what was said, and how sure it was: there are many."""
 

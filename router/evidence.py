@@ -73,9 +73,10 @@ class EvidenceSoFar:
 
     def add(self, piece: Piece) -> None:
         """One more piece of the draft."""
-        text = piece.message.get("content") or ""
+        message = piece.message
+        text = message.get("content") or ""
         self.characters += len(text)
-        reasons = bool(reasoning_of(piece.message))
+        reasons = bool(reasoning_of(message))
         self._reasons = self._reasons or reasons
         self._answers = self._answers or bool(text)
         if reasons or (self._reasons and not self._answers):

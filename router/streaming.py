@@ -6,7 +6,7 @@ released, and the rest follows behind a short window (the holdback) that keeps b
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from models.answer import Delta, Draft, Finish, Piece, choice_of, text_of
 from models.prompt import Prompt
@@ -83,7 +83,7 @@ class Stream:
             self._evidence.add(piece)
             self._is_plain = self._is_plain and piece.is_plain
             self._pieces.append(without_tokens(piece) if self.opened else piece)
-        if self.opened is None and not ends(delta):
+        if self.opened is None and not delta.ends:
             self._try_gate()
         elif self.opened is not None and self._rules.on_doubt == "continue":
             self._look_for_doubt()
@@ -166,25 +166,26 @@ class Stream:
     def _may_be_shown(self) -> bool:
         """Whether the beginning passes the checks that a beginning can fail, and could be gone on from: it is no
         reasoning, and in no doubt already."""
-        if self._rules.on_doubt == "continue":
-            in_doubt = self._evidence.confidence < self._policy.threshold
-            if in_doubt or not self._is_plain:
-                return False
+        if self._rules.on_doubt == "continue" and (self._is_unsure or not self._is_plain):
+            return False
         return bool(text_of(self._pieces).strip()) and not self._refuses()
 
     def _look_for_doubt(self) -> None:
-        evidence = self._evidence
-        judgement = (
-            scored(evidence.score, self._policy)
-            if evidence.missing is None
-            else without_evidence(evidence.missing, self._policy)
-        )
-        if isinstance(judgement.ruling, GoUp):
-            self.doubt = judgement
-        elif self._refuses():
+        missing = self._evidence.missing
+        if missing is not None:
+            judgement = without_evidence(missing, self._policy)
+            self.doubt = judgement if isinstance(judgement.ruling, GoUp) else None
+        elif self._is_unsure:
+            self.doubt = scored(self._evidence.score, self._policy)
+        if self.doubt is None and self._refuses():
             self.doubt = Judgement(GoUp("refused"))
-        elif self._loops():
+        if self.doubt is None and self._loops():
             self.doubt = Judgement(GoUp("looping"))
+
+    @property
+    def _is_unsure(self) -> bool:
+        """Whether what is there so far would not be accepted."""
+        return self._evidence.confidence < self._policy.threshold
 
     def _refuses(self) -> bool:
         """Whether a short beginning is a refusal; a longer one would have shown it before."""
@@ -214,10 +215,10 @@ class Stream:
         kept_tokens, ready = self._held_tokens, 0
         for place, delta in enumerate(self._held, 1):
             kept_tokens -= delta.length
-            if kept_tokens < self._rules.holdback_tokens or ends(delta):
+            if kept_tokens < self._rules.holdback_tokens or delta.ends:
                 break
             words = text_of(delta.pieces)
-            if words and words == words.rstrip():
+            if words and not words[-1].isspace():
                 ready = place
         return ready
 
@@ -228,11 +229,8 @@ class Stream:
         return delta
 
 
-def ends(delta: Delta) -> bool:
-    """Whether the answer ends with this."""
-    return any(piece.finish_reason for piece in delta.pieces)
-
-
 def without_tokens(piece: Piece) -> Piece:
     """A piece whose tokens were scored; it still knows how many they were, where it has their ids."""
-    return replace(piece, tokens=()) if piece.token_ids else piece
+    if not piece.token_ids:
+        return piece
+    return Piece(piece.index, piece.message, finish_reason=piece.finish_reason, token_ids=piece.token_ids)

@@ -91,10 +91,9 @@ class ChatWriter:
         )
 
     def _reply(self, reply: WireReply) -> dict[str, object]:
-        choices = [self.shown(choice, self.prompt) for choice in reply["choices"]]
-        shown: dict[str, object] = {
-            **reply, "id": self.id, "created": self.created, "model": self.model, "choices": choices,
-        }  # fmt: skip
+        shown: dict[str, object] = {**reply}
+        shown["id"], shown["created"], shown["model"] = self.id, self.created, self.model
+        shown["choices"] = [self.shown(choice, self.prompt) for choice in reply["choices"]]
         if not self.prompt.wants_token_ids:
             shown.pop("prompt_token_ids", None)
         return shown

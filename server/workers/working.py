@@ -9,6 +9,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from server.app import create_app
+from server.garbage import look_seldom
 from server.listener import listener_of
 from server.settings.schema import Settings
 from server.workers.leaving_server import LeavingServer
@@ -36,6 +37,7 @@ class ObedientServer(LeavingServer):
         """It answers: say so, and listen to what the parent says until the end."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._link.fileno(), self._hear)
+        look_seldom()
         self._link.send(Word.READY)
         await super().main_loop()
 
