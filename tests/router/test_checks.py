@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from models.answer import Choice, Token, ToolCall
 from models.prompt import Prompt
-from router.checks import failed_check, is_cut, is_empty, is_looping, is_malformed, is_refused, prefix_matches
+from router.checks import ends_in_repeats, failed_check, is_cut, is_empty, is_looping, is_malformed, is_refused
 from router.evidence import evidence_of
 from router.schemas import fits_schema
 
@@ -46,12 +46,21 @@ def test_tables_rules_and_lists_are_no_loops(text: str) -> None:
     assert not is_looping(choice(text), PLAIN)
 
 
-@given(st.text(alphabet="ab", max_size=60))
-def test_prefix_matches_are_what_they_say(text: str) -> None:
-    for place, length in enumerate(prefix_matches(text)):
-        if place:
-            assert text[:length] == text[place : place + length]
-            assert place + length == len(text) or text[length] != text[place + length]
+@given(
+    st.text(alphabet="ab", max_size=9), st.text(alphabet="ab", min_size=1, max_size=6), st.integers(0, 12),
+    st.text(alphabet="ab", max_size=3), st.integers(2, 5), st.integers(1, 20),
+)  # fmt: skip
+def test_a_text_ends_in_repeats_where_it_ends_in_some_piece_that_often(
+    before: str, piece: str, times: int, after: str, repeats: int, characters: int
+) -> None:
+    text = before + piece * times + after
+    looped = any(
+        text[-length:] == (text[-period:] * length)[-length:]
+        for period in range(1, len(text) + 1)
+        for length in range(max(period * repeats, characters), len(text) + 1)
+    )
+
+    assert looped == ends_in_repeats(text, repeats=repeats, characters=characters)
 
 
 @pytest.mark.parametrize(
