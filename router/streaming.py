@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from models.answer import Delta, Draft, Finish, Piece, choice_of, text_of
 from models.prompt import Prompt
 from models.resuming import may_go_on
+from models.tokens import NO_TOKENS
 from router.calibration import LEAST
 from router.checks import LOOP_WINDOW, failed_check, is_looping, is_refused
 from router.evidence import EvidenceSoFar
@@ -235,4 +236,4 @@ def ends(delta: Delta) -> bool:
 
 def without_tokens(piece: Piece) -> Piece:
     """A piece whose tokens were scored; it still knows how many they were, where it has their ids."""
-    return replace(piece, tokens=()) if piece.token_ids else piece
+    return replace(piece, tokens=NO_TOKENS) if piece.token_ids else piece

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer import Choice, Token, ToolCall
+from models.answer import Choice, ToolCall
 from models.prompt import Prompt
+from models.tokens import NO_TOKENS, Token, Tokens
 from router.checks import ends_in_repeats, failed_check, is_cut, is_empty, is_looping, is_malformed, is_refused
 from router.evidence import evidence_of
 from router.schemas import fits_schema
@@ -15,8 +16,15 @@ PLAIN = Prompt({"messages": []}, "id")
 
 def choice(text: str = "", **fields) -> Choice:
     """An answer."""
-    whole = {"text": text, "reasoning": "", "refusal": "", "tool_calls": (), "tokens": (), "finish_reason": "stop"}
-    return Choice(**{**whole, **fields})
+    whole = {
+        "text": text,
+        "reasoning": "",
+        "refusal": "",
+        "tool_calls": (),
+        "tokens": NO_TOKENS,
+        "finish_reason": "stop",
+    }
+    return Choice(**{**whole, "tokens": NO_TOKENS, **fields})
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
@@ -146,7 +154,7 @@ def test_an_answer_that_did_not_end_by_itself_is_cut(reason: str | None) -> None
 
 def test_an_answer_cut_before_the_clients_limit_is_cut_by_something_else() -> None:
     limited = Prompt({"messages": [], "max_tokens": 3}, "id")
-    tokens = (Token("x", -0.1),) * 3
+    tokens = Tokens.of([Token("x", -0.1)] * 3)
 
     assert not is_cut(choice("xxx", finish_reason="length", tokens=tokens), limited)
     assert is_cut(choice("xx", finish_reason="length", tokens=tokens[:2]), limited)
@@ -160,26 +168,26 @@ def test_fewer_choices_than_asked_for_are_an_answer_cut() -> None:
 
 
 def test_forced_tokens_do_not_count_where_a_grammar_was_at_work() -> None:
-    tokens = (Token('{"a": ', 0.0), Token("1", -0.5), Token("}", 0.0))
+    tokens = Tokens.of([Token('{"a": ', 0.0), Token("1", -0.5), Token("}", 0.0)])
     constrained = Prompt({"messages": [], "response_format": {"type": "json_object"}}, "id")
 
-    assert evidence_of(choice("x", tokens=tokens), constrained).tokens == (tokens[1],)
+    assert evidence_of(choice("x", tokens=tokens), constrained).tokens == tokens[1:2]
     assert evidence_of(choice("x", tokens=tokens), PLAIN).tokens == tokens
 
 
 def test_reasoning_is_no_evidence() -> None:
-    tokens = (
+    tokens = Tokens.of([
         Token("42?", -3.0), Token("</think>", -0.1), Token("4", -0.2), Token("2", -0.3), Token("<|im_end|>", -0.0001),
-    )  # fmt: skip
+    ])  # fmt: skip
 
     assert evidence_of(choice("42", tokens=tokens, reasoning="42?"), PLAIN).tokens == tokens[2:]
     assert evidence_of(choice("43", tokens=tokens, reasoning="42?"), PLAIN) == "no-evidence"
 
 
 def test_log_probabilities_of_a_part_of_the_answer_are_no_evidence() -> None:
-    assert evidence_of(choice("yes it is", tokens=(Token("yes", -0.1),)), PLAIN) == "no-evidence"
+    assert evidence_of(choice("yes it is", tokens=Tokens.of([Token("yes", -0.1)])), PLAIN) == "no-evidence"
 
 
 @pytest.mark.parametrize("logprob", [0.0, float("nan")])
 def test_log_probabilities_that_say_nothing_are_degenerate(logprob: float) -> None:
-    assert evidence_of(choice("x", tokens=(Token("x", logprob),) * 3), PLAIN) == "degenerate-evidence"
+    assert evidence_of(choice("x", tokens=Tokens.of([Token("x", logprob)] * 3)), PLAIN) == "degenerate-evidence"
