@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from models.calls import Numbering
+from models.tokens import NO_TOKENS, Tokens
 from models.wire import WireMessage, WireReply, WireUsage
 
 FINISH_REASON = attrgetter("finish_reason")  # read for each delta: a generator takes longer than all that it looks at
@@ -18,14 +19,6 @@ class WentOn:
 
     by: Literal["ids", "text"]
     tokens: int
-
-
-class Token(NamedTuple):
-    """A sampled token: its text, its log-probability in nats, and those of the likeliest tokens in its place."""
-
-    text: str
-    logprob: float
-    alternatives: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,7 @@ class Piece(NamedTuple):
 
     index: int  # type: ignore[assignment]  # in place of the method that tuples have
     message: WireMessage
-    tokens: tuple[Token, ...] = ()
+    tokens: Tokens = NO_TOKENS
     finish_reason: str | None = None
     token_ids: tuple[int, ...] = ()
 
@@ -150,7 +143,7 @@ class Choice:
     reasoning: str
     refusal: str
     tool_calls: tuple[ToolCall, ...]
-    tokens: tuple[Token, ...]
+    tokens: Tokens
     finish_reason: str | None
     token_ids: tuple[int, ...] = ()
 
@@ -160,51 +153,49 @@ class Choice:
         return len(self.tokens) or len(self.token_ids)
 
     @property
-    def answer_tokens(self) -> tuple[Token, ...]:
+    def answer_tokens(self) -> Tokens:
         """The tokens of the answer itself: of tool calls, those of their arguments, where these can be found as they
         stand; where the model reasoned first, those from the answer's beginning on. None where the answer cannot be
         found among them."""
         arguments = [call.arguments for call in self.tool_calls if call.arguments]
-        called = tokens_saying(arguments, self.tokens) if arguments else ()
+        called = tokens_saying(arguments, self.tokens) if arguments else NO_TOKENS
         if called:
             return called
         if not self.reasoning:
             return self.tokens
         said = self.text.strip() or next((call.arguments or call.name for call in self.tool_calls), "")
-        start = "".join(token.text for token in self.tokens).rfind(said) if said else -1
+        start = self.tokens.text.rfind(said) if said else -1
         if start < 0:
-            return ()
+            return NO_TOKENS
         first = 0
         while start > 0 and first < len(self.tokens):
-            start -= len(self.tokens[first].text)
+            start -= len(self.tokens.texts[first])
             first += 1
         return self.tokens[first if start == 0 else first - 1 :]
 
 
-def tokens_saying(texts: Sequence[str], tokens: Sequence[Token]) -> tuple[Token, ...]:
+def tokens_saying(texts: Sequence[str], tokens: Tokens) -> Tokens:
     """The tokens that hold some of these texts, which follow each other; none where a text cannot be found."""
-    joined = "".join(token.text for token in tokens)
+    joined = tokens.text
     spans: list[tuple[int, int]] = []
     end = 0
     for text in texts:
         start = joined.find(text, end)
         if start < 0:
-            return ()
+            return NO_TOKENS
         end = start + len(text)
         spans.append((start, end))
-    return tuple(
-        token
-        for token, place in placed(tokens)
-        if any(place < last and place + len(token.text) > first for first, last in spans)
+    return tokens.where(
+        any(place < last and place + len(text) > first for first, last in spans) for text, place in placed(tokens.texts)
     )
 
 
-def placed(tokens: Iterable[Token]) -> Iterator[tuple[Token, int]]:
-    """Each token, and where in the whole text it begins."""
+def placed(texts: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Each text, and where in the whole of them it begins."""
     place = 0
-    for token in tokens:
-        yield token, place
-        place += len(token.text)
+    for text in texts:
+        yield text, place
+        place += len(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +222,7 @@ def choice_of(pieces: list[Piece]) -> Choice:
         reasoning="".join(map(reasoning_of, messages)),
         refusal="".join(message.get("refusal") or "" for message in messages),
         tool_calls=tool_calls_of(messages),
-        tokens=tuple(chain.from_iterable(piece.tokens for piece in pieces)),
+        tokens=Tokens.joined(piece.tokens for piece in pieces),
         finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
         token_ids=tuple(chain.from_iterable(piece.token_ids for piece in pieces)),
     )

@@ -8,12 +8,15 @@ import contextlib
 import json
 import re
 from array import array
+from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
-from models.answer import Delta, Finish, Piece, Speculation, Token, Usage
+from models.answer import Delta, Finish, Piece, Speculation, Usage
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
 from models.forms import CHAT_PATH, FormName
+from models.tokens import NO_TOKENS, Token, Tokens
 from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToken, WireToolCall, WireUsage
 
 NOT_A_REPLY = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -59,22 +62,29 @@ def piece_of(choice: WireChoice) -> Piece:
     message = choice.get("delta") or choice.get("message") or {}
     check_message(message)
     logprobs = choice.get("logprobs") or {}
-    tokens = tuple([token_of(entry) for entry in logprobs.get("content") or ()])
     finish_reason = choice.get("finish_reason")
     return Piece(
         int(choice.get("index") or 0),
         message,
-        tokens,
+        tokens_of(logprobs.get("content") or ()),
         None if finish_reason is None else text_of(finish_reason),
         check_ids(choice.get("token_ids")),
     )
 
 
-def token_of(entry: WireToken) -> Token:
-    """A sampled token of a conversation. Raises one of NOT_A_REPLY."""
-    others = entry.get("top_logprobs")
-    alternatives = tuple([logprob_of(other["logprob"]) for other in others]) if others else ()
-    return Token(text_of(entry["token"]), logprob_of(entry["logprob"]), alternatives)
+def tokens_of(entries: Sequence[WireToken]) -> Tokens:
+    """The tokens of a conversation's answer. Raises one of NOT_A_REPLY.
+
+    A column is checked as a whole: this is the one walk over all that a server says of each token.
+    """
+    if not entries:
+        return NO_TOKENS
+    texts = tuple([entry["token"] for entry in entries])
+    "".join(texts)  # raises a TypeError where one is no text
+    logprobs = logprobs_of([entry["logprob"] for entry in entries])
+    beside = [entry.get("top_logprobs") for entry in entries]
+    likely = [logprobs_of([other["logprob"] for other in others]) if others else () for others in beside]
+    return Tokens(texts, logprobs, tuple(likely))
 
 
 def text_piece_of(choice: WireChoice) -> Piece:
@@ -91,7 +101,7 @@ def text_piece_of(choice: WireChoice) -> Piece:
     )
 
 
-def text_tokens_of(logprobs: WireLogprobs, text: str) -> tuple[Token, ...]:
+def text_tokens_of(logprobs: WireLogprobs, text: str) -> Tokens:
     """The tokens of a piece of text, less those without a log-probability, which begin a prompt. Where they are named
     by their ids their texts are not known: the first one has all of the text, so that together they are it."""
     names, alternatives = logprobs.get("tokens") or [], logprobs.get("top_logprobs") or []
@@ -99,12 +109,13 @@ def text_tokens_of(logprobs: WireLogprobs, text: str) -> tuple[Token, ...]:
     if names and all(name.startswith(NAMED_BY_ID) for name in names):
         sampled = [(text if place == 0 else "", logprob) for place, (_, logprob) in enumerate(sampled)]
     likeliest = [*alternatives, *[None] * (len(sampled) - len(alternatives))]
-    beside = [tuple(map(logprob_of, (others or {}).values())) for others in likeliest]
-    return tuple(
-        Token(token, logprob_of(logprob), others)
+    beside = [logprobs_of([*(others or {}).values()]) for others in likeliest]
+    rows = [
+        Token(token, logprob, others)
         for (token, logprob), others in zip(sampled, beside, strict=True)
         if logprob is not None
-    )
+    ]
+    return replace(Tokens.of(rows), logprobs=logprobs_of([row.logprob for row in rows]))
 
 
 def check_ids(ids: list[int] | None) -> tuple[int, ...]:
@@ -138,9 +149,10 @@ def text_of(value: object) -> str:
     return value
 
 
-def logprob_of(value: float) -> float:
-    """A log-probability; rounding may have put it above 0."""
-    return min(float(value), 0.0)
+def logprobs_of(values: Sequence[float]) -> tuple[float, ...]:
+    """Log-probabilities; rounding may have put them above 0. Raises a TypeError or OverflowError where one is none."""
+    checked = array("d", values)
+    return tuple(checked) if max(checked, default=0.0) <= 0.0 else tuple([min(value, 0.0) for value in checked])
 
 
 def finish_of(reporting: WireReply, *, streamed: bool) -> Finish:

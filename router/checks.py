@@ -42,29 +42,20 @@ def is_looping(choice: Choice, _prompt: Prompt) -> bool:
 
 
 def ends_in_repeats(text: str, *, repeats: int, characters: int) -> bool:
-    """Whether the end is one piece `repeats` times or more, over `characters` or more."""
-    end = text[-LOOP_WINDOW:]
-    if len(end) < characters:
-        return False
-    matches = prefix_matches(end[::-1])
-    return any(
-        period * repeats <= period + matches[period] and period + matches[period] >= characters
-        for period in range(1, len(end) // repeats + 1)
-    )
+    """Whether the end is one piece `repeats` times or more, over `characters` or more.
 
-
-def prefix_matches(text: str) -> list[int]:
-    """At each place, how many characters from there on are as at the beginning (Gusfield's Z function, 1997)."""
-    found = [0] * len(text)
-    left = right = 0
-    for place in range(1, len(text)):
-        length = min(found[place - left], right - place) if place < right else 0
-        while place + length < len(text) and text[length] == text[place + length]:
-            length += 1
-        found[place] = length
-        if place + length > right:
-            left, right = place, place + length
-    return found
+    An end of that kind stands again one piece earlier, but for its first piece: so there is one only where the last
+    `characters - characters // repeats` characters stand again, and most texts are done with that one look.
+    """
+    backwards = text[-LOOP_WINDOW:][::-1]
+    last = backwards[: characters - characters // repeats]
+    period = backwards.find(last, 1)
+    while 0 < period * repeats <= len(backwards):
+        length = max(period * repeats, characters)
+        if length <= len(backwards) and backwards[period:length] == backwards[: length - period]:
+            return True
+        period = backwards.find(last, period + 1)
+    return False
 
 
 def is_refused(choice: Choice, _prompt: Prompt) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from models.answer import Choice, Piece, reasoning_of
 from models.forms import last_turn, prompts
 from models.prompt import Prompt
+from models.tokens import NO_TOKENS
 from router.events import EvidenceReason
 from router.graders import said_in
 from router.scorers import Evidence, Scorer
@@ -21,19 +22,18 @@ def evidence_of(choice: Choice, prompt: Prompt) -> Evidence | EvidenceReason:
     """
     tokens = choice.answer_tokens
     said = 0 if choice.tool_calls else len(choice.text)
-    usable = not any(math.isnan(token.logprob) for token in tokens)
-    all_zero = all(token.logprob == 0.0 for token in tokens)
-    missing = lack(len(tokens), sum(len(token.text) for token in tokens), said=said, usable=usable and not all_zero)
+    usable = any(tokens.logprobs) and not math.isnan(sum(tokens.logprobs))
+    missing = lack(len(tokens), len(tokens.text), said=said, usable=usable)
     if missing is not None:
         return missing
     if prompt.constrains:
-        tokens = tuple(token for token in tokens if token.logprob != 0.0)
+        tokens = tokens.where(tokens.logprobs)
     return Evidence(tokens, said_in(choice))
 
 
 def read_of(choice: Choice, prompt: Prompt, *, reads_tokens: bool, asked: Asked | None) -> Evidence | EvidenceReason:
     """What a scorer reads: one that reads no tokens needs none; and what was `asked`, where it reads that."""
-    read = evidence_of(choice, prompt) if reads_tokens else Evidence((), said_in(choice))
+    read = evidence_of(choice, prompt) if reads_tokens else Evidence(NO_TOKENS, said_in(choice))
     return read if isinstance(read, str) or asked is None else replace(read, asked=asked)
 
 

@@ -4,7 +4,7 @@ whole one; those of its text are of whole drafts alone. Pure."""
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from models.answer import Token
+from models.tokens import Token
 from router.graders import Grader
 from router.running import (
     Running,
@@ -65,14 +65,13 @@ def features_of(evidence: Evidence, names: Sequence[str], reader: Grader | None 
     """Their values, by name; `reader` finds the final answer in a draft, for the features that are of it. Raises
     KeyError where there is no such feature, or nobody was asked for it."""
     read = read_in(evidence, reader) if any(name in TEXT_FEATURES for name in names) else {}
-    return {name: read[name] if name in read else feature(name, evidence) for name in names}
+    rows = [*evidence.tokens]
+    return {name: read[name] if name in read else feature(name, evidence, rows) for name in names}
 
 
-def feature(name: str, evidence: Evidence) -> float:
-    """One feature's value, but for those of the text. Raises KeyError."""
-    if name not in TOKEN_FEATURES:
-        return evidence.opinions[name]
-    return folded(TOKEN_FEATURES[name](), evidence.tokens)
+def feature(name: str, evidence: Evidence, rows: Sequence[Token]) -> float:
+    """One feature's value, but for those of the text, of evidence with these tokens. Raises KeyError."""
+    return folded(TOKEN_FEATURES[name](), rows) if name in TOKEN_FEATURES else evidence.opinions[name]
 
 
 def read_in(evidence: Evidence, reader: Grader | None) -> Mapping[str, float]:

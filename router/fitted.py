@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.answer import Token
+from models.tokens import Token
 from router.calibration import Calibration, sigmoid
 from router.features import TOKEN_FEATURES, features_of
 from router.graders import grader_of

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from models.answer import Token
+from models.tokens import Token
 
 
 class Running(Protocol):

@@ -6,11 +6,11 @@ is fixed, and no probability of being right: for that, it takes a calibration (r
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from models.answer import Token
+from models.tokens import Token, Tokens
 from router.running import Running, RunningMean, RunningMin, RunningQuantile
 from router.text_features import Asked
 
@@ -28,7 +28,7 @@ class Evidence:
     it reads any), the answer's text (calls of tools as JSON after it), the question where the scorer reads texts, and
     what models said of the answer where the scorer asks any (`Scorer.opinions`)."""
 
-    tokens: Sequence[Token]
+    tokens: Tokens
     text: str = ""
     opinions: Mapping[str, float] = field(default_factory=dict)
     asked: Asked | None = None
@@ -53,9 +53,9 @@ class Scorer:
     reads_text: bool = False
 
 
-def mean_logprob(tokens: Sequence[Token]) -> float:
+def mean_logprob(tokens: Tokens) -> float:
     """The mean log-probability of the sampled tokens, in nats; at most 0."""
-    return math.fsum(token.logprob for token in tokens) / len(tokens)
+    return math.fsum(tokens.logprobs) / len(tokens)
 
 
 def logprob_of(token: Token) -> float:
@@ -63,18 +63,18 @@ def logprob_of(token: Token) -> float:
     return token.logprob
 
 
-def low_quantile_logprob(tokens: Sequence[Token]) -> float:
+def low_quantile_logprob(tokens: Tokens) -> float:
     """The log-probability, in nats, that a tenth of the tokens are at or below (the nearest rank)."""
-    ordered = sorted(token.logprob for token in tokens)
+    ordered = sorted(tokens.logprobs)
     return ordered[max(0, math.ceil(LOW_QUANTILE * len(ordered)) - 1)]
 
 
-def min_logprob(tokens: Sequence[Token]) -> float:
+def min_logprob(tokens: Tokens) -> float:
     """The log-probability of the least likely token, in nats."""
-    return min(token.logprob for token in tokens)
+    return min(tokens.logprobs)
 
 
-def margin(tokens: Sequence[Token]) -> float:
+def margin(tokens: Tokens) -> float:
     """The mean lead of a token's likeliest alternative over the second one, in probability; in [0, 1].
 
     Alternatives come in any order and with the sampled token among them (vLLM puts that one first), so they are
@@ -91,7 +91,7 @@ def lead(token: Token) -> float:
     return math.exp(first) - math.exp(second)
 
 
-def entropy(tokens: Sequence[Token]) -> float:
+def entropy(tokens: Tokens) -> float:
     """The mean entropy of a token's alternatives, in nats, at least 0; what they leave of the probability counts as
     one more alternative, so it is a lower bound of the true entropy."""
     return math.fsum(map(spread, tokens)) / len(tokens)
@@ -122,7 +122,7 @@ def certainty(nats: float) -> float:
 
 def of_tokens(
     name: ScorerName,
-    score: Callable[[Sequence[Token]], float],
+    score: Callable[[Tokens], float],
     confidence: Callable[[float], float],
     alternatives: int,
     running: Callable[[], Running],

@@ -28,10 +28,10 @@ from plot import draw
 from report import added, alignments_table, distributions_table, escalations_table, group, page, way, ways_table
 from servers import HANDOVER, UNCORRECTED, Server, Setting, serving
 
-from models.answer import Token
 from models.demo.curriculum import distinct
 from models.demo.question import Split
-from router.scorers import SCORERS
+from models.tokens import Token, Tokens
+from router.scorers import SCORERS, Evidence
 
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "models/demo"
@@ -191,7 +191,8 @@ def by_length(known: Mapping[int, Answer]) -> dict[str, list[int]]:
 
 def confidence(draft: Answer) -> float:
     """As the cascade has it."""
-    return SCORER.confidence(SCORER.score([Token("", logprob) for logprob in draft.logprobs]))
+    tokens = Tokens.of(Token("", logprob) for logprob in draft.logprobs)
+    return SCORER.confidence(SCORER.score(Evidence(tokens)))
 
 
 def aligned(run: Run, answered: Mapping[int, Answer], drafts: Sequence[Answer]) -> dict[str, dict[str, int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.answer import Token
+from models.tokens import Tokens
 from router.gate import Gate
 from router.lab.calibrating import fit_platt
 from router.scorers import Scorer
@@ -17,7 +17,7 @@ FEWEST = 50
 class Seen:
     """A recorded draft of one free answer: its tokens that count as evidence, and whether it is accepted."""
 
-    tokens: Sequence[Token]
+    tokens: Tokens
     accepted: bool
 
 

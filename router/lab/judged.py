@@ -6,6 +6,7 @@ import numpy as np
 
 from models.answer import Choice, Draft
 from models.prompt import Prompt
+from models.tokens import NO_TOKENS
 from router.checks import failed_check
 from router.events import CheckReason
 from router.evidence import questions_in, read_of
@@ -37,7 +38,7 @@ def text_alone(draft: Output) -> Draft | None:
     """A draft of which no more than the text was recorded, as one that ended by itself."""
     if draft.text is None:
         return None
-    return Draft((Choice(draft.text, "", "", (), (), "stop"),))
+    return Draft((Choice(draft.text, "", "", (), NO_TOKENS, "stop"),))
 
 
 def confidences(evidence: Sequence[Evidence | None], scorer: Scorer) -> Floats:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import unicodedata
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from models.answer import Token
 from models.errors import ModelError
 from models.parsing import delta_of, message_of
 from models.sse import DONE, EventReader
+from models.tokens import Tokens
 from router.scorers import probability
 from server.cli.console import shown
 from server.headers import PREFIX
@@ -151,10 +151,10 @@ async def events_of(reply: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
             yield event
 
 
-def shaded(text: str, tokens: Sequence[Token]) -> Text:
+def shaded(text: str, tokens: Tokens) -> Text:
     """A piece of text in the colours of its tokens; in that of the least sure one where they do not add up to it."""
-    if "".join(token.text for token in tokens) != text:
-        return Text(printable(text), style=shade(min((token.logprob for token in tokens), default=None)))
+    if tokens.text != text:
+        return Text(printable(text), style=shade(min(tokens.logprobs, default=None)))
     return Text.assemble(*((printable(token.text), shade(token.logprob)) for token in tokens))
 
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from models.answer import Token
+from models.tokens import Token, Tokens
 from router.scorers import probability
 from server.cli.chat import printable, shade, shaded
 from server.store.finding import Found
@@ -174,7 +174,7 @@ def token_by_token(evidence: Evidence) -> Iterator[RenderableType]:
         yield grid(logprobs)
     else:
         tokens = [Token(text, logprob) for text, logprob in zip(evidence.texts, logprobs, strict=False)]
-        yield shaded("".join(evidence.texts), tokens)
+        yield shaded("".join(evidence.texts), Tokens.of(tokens))
     yield weakest(logprobs, evidence.texts)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import orjson
 
-from models.answer import Choice, Piece, Token, Usage, choice_of
+from models.answer import Choice, Piece, Usage, choice_of
 from models.prompt import Prompt
+from models.tokens import NO_TOKENS, Tokens
 from models.wire import JsonObject, WireMessage
 from router.cascade import Cascade
 from router.events import Accepted, Began, Called, Escalated, Event, Failed, Opened, Opined, Scored, Verdict, Wrote
@@ -92,12 +93,12 @@ class Draft:
                 self._cut.add(piece.index)
             self._tokens[piece.index] += len(piece.tokens)
 
-    def evidence(self, prompt: Prompt) -> tuple[int, Sequence[Token]]:
+    def evidence(self, prompt: Prompt) -> tuple[int, Tokens]:
         """The tokens that speak for the draft, and how many there are in all; of several choices those of the one that
         was least likely."""
         seen = {index: tokens_of(choice_of(pieces), prompt) for index, pieces in self._pieces.items()}
         index = next(iter(seen), 0) if len(seen) < 2 else min(seen, key=lambda one: mean(seen[one]))
-        tokens = seen.get(index, ())
+        tokens = seen.get(index, NO_TOKENS)
         return self._tokens[index] if index in self._cut else len(tokens), tokens[: self._most]
 
 
@@ -223,8 +224,8 @@ class Story:
             count, tokens = part.draft.evidence(self._prompt)
             if tokens:
                 most = self._rules.evidence_tokens
-                said = self._rules.redaction.of_tokens([token.text for token in tokens]) if self._rules.texts else None
-                logprobs = rounded(tokens[:most])
+                said = self._rules.redaction.of_tokens(tokens.texts) if self._rules.texts else None
+                logprobs = rounded(tokens.logprobs[:most])
                 yield Evidence(tier, count, logprobs, None if said is None else said[:most])
 
     def _texts(self) -> Texts:
@@ -262,16 +263,16 @@ def brief(seconds: float) -> float:
     return round(seconds, SECONDS_DIGITS)
 
 
-def rounded(tokens: Sequence[Token]) -> tuple[float, ...]:
-    """Their log-probabilities (nats) to the nearest of `STEPS`, which is cheaper than by digits; as they are, where one
-    of them is infinite or no number."""
+def rounded(logprobs: Sequence[float]) -> tuple[float, ...]:
+    """Log-probabilities (nats) to the nearest of `STEPS`, which is cheaper than by digits; as they are, where one of
+    them is infinite or no number."""
     try:
-        return tuple([round(token.logprob * STEPS) / STEPS for token in tokens])
+        return tuple([round(logprob * STEPS) / STEPS for logprob in logprobs])
     except (OverflowError, ValueError):
-        return tuple(token.logprob for token in tokens)
+        return tuple(logprobs)
 
 
-def tokens_of(choice: Choice, prompt: Prompt) -> Sequence[Token]:
+def tokens_of(choice: Choice, prompt: Prompt) -> Tokens:
     """The tokens that a choice is scored by; all of them where it cannot be, or where nothing could be left out."""
     if not (choice.reasoning or choice.tool_calls or prompt.constrains):
         return choice.tokens
@@ -279,9 +280,9 @@ def tokens_of(choice: Choice, prompt: Prompt) -> Sequence[Token]:
     return choice.tokens if isinstance(evidence, str) else evidence.tokens
 
 
-def mean(tokens: Sequence[Token]) -> float:
+def mean(tokens: Tokens) -> float:
     """Of their log-probabilities, in nats; of none 0."""
-    return sum(token.logprob for token in tokens) / max(1, len(tokens))
+    return sum(tokens.logprobs) / max(1, len(tokens))
 
 
 def words_of(message: WireMessage) -> str:

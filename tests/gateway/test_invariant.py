@@ -17,9 +17,10 @@ from fakes.trusting import gate_of
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from models.answer import Delta, Finish, Piece, Token, Usage
+from models.answer import Delta, Finish, Piece, Usage
 from models.errors import ModelError, Overloaded, TimedOut, Unreachable
 from models.prompt import Prompt
+from models.tokens import Token, Tokens
 from router.call import Tier
 from router.cascade import Cascade
 from router.failover import Failover
@@ -102,7 +103,7 @@ def delta_of(prompt: Prompt, message: Any, words: Sequence[str], ps: Sequence[fl
     ids = tuple(range(len(words)))
     kind = "delta" if prompt.streams else "message"
     choice = {"index": 0, kind: message, "finish_reason": finish, "logprobs": None, "token_ids": list(ids)}
-    tokens = tuple(Token(word, math.log(p)) for word, p in zip(words, ps, strict=True))
+    tokens = Tokens.of(Token(word, math.log(p)) for word, p in zip(words, ps, strict=True))
     reply: Any = {"id": "theirs", "object": "chat.completion", "created": 1, "model": "theirs", "choices": [choice]}
     return Delta(reply, (Piece(0, message, tokens, finish, ids),), time.perf_counter(), "tokenizer")
 

@@ -2,7 +2,7 @@
 
 import math
 
-from models.answer import Token
+from models.tokens import Token, Tokens
 from router.lab.gate_fitting import Seen, fit_gate, points_at
 from router.scorers import SCORERS
 
@@ -11,7 +11,7 @@ MEAN, LEAST = SCORERS["mean-logprob"], SCORERS["min-logprob"]
 
 def seen(*ps: float, accepted: bool, times: int = 1) -> list[Seen]:
     """Drafts of tokens of these probabilities."""
-    return [Seen(tuple(Token("x", math.log(p)) for p in ps), accepted)] * times
+    return [Seen(Tokens.of(Token("x", math.log(p)) for p in ps), accepted)] * times
 
 
 def test_a_size_that_too_few_drafts_reach_or_that_all_survive_has_no_curve() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.answer import Choice, ToolCall
+from models.tokens import NO_TOKENS
 from models.wire import Json
 from router.final_answers import choice_in, json_in, number_in, same_json, written
 from router.graders import GRADERS, UnknownGrader, grader_of, plugged_in, said_in, same_answer
@@ -291,10 +292,10 @@ def test_a_grader_that_a_package_offers_is_taken_as_class_or_as_object() -> None
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        (Choice("yes", "", "", (), (), "stop"), "yes"),
-        (Choice("", "", "", (ToolCall("find", '{"x": 1}'),), (), "tool_calls"),
+        (Choice("yes", "", "", (), NO_TOKENS, "stop"), "yes"),
+        (Choice("", "", "", (ToolCall("find", '{"x": 1}'),), NO_TOKENS, "tool_calls"),
          '{"arguments": {"x": 1}, "name": "find"}'),
-        (Choice("Let me see.", "", "", (ToolCall("a", "{"), ToolCall("b", "null")), (), "tool_calls"),
+        (Choice("Let me see.", "", "", (ToolCall("a", "{"), ToolCall("b", "null")), NO_TOKENS, "tool_calls"),
          'Let me see.\n[{"arguments": "{", "name": "a"}, {"arguments": "null", "name": "b"}]'),
     ],
 )  # fmt: skip

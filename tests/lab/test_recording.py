@@ -96,7 +96,7 @@ async def test_a_line_has_what_each_tier_said_and_what_it_took(tmp_path: Path) -
     draft = small.draft()
     assert draft is not None
     assert [token.text for token in draft.choices[0].tokens] == ["yes", " it", " is"]
-    assert len(draft.choices[0].tokens[0].alternatives) == 5
+    assert len(draft.choices[0].tokens.alternatives[0]) == 5
 
 
 async def test_what_is_recorded_is_not_asked_again(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from models.answer import Delta, Finish, Piece, Token, Usage
+from models.answer import Delta, Finish, Piece, Usage
 from models.errors import ModelError, Overloaded, Unreachable
 from models.prompt import Prompt
+from models.tokens import Token, Tokens
 from router.call import Tier
 from router.cascade import Cascade, answer
 from router.events import Accepted, Called, Escalated, Event, Failed, Finished, Mode, Planned
@@ -49,7 +50,7 @@ class Says:
             if self.error is not None:
                 raise self.error
             for word in self.text.split():
-                piece = Piece(0, {"content": word}, (Token(word, math.log(self.p)),), "stop")
+                piece = Piece(0, {"content": word}, Tokens.of([Token(word, math.log(self.p))]), "stop")
                 yield Delta({"choices": []}, (piece,), time.perf_counter())
             yield Finish(Usage(10, len(self.text.split())))
         finally:

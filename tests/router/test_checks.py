@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer import Choice, Token, ToolCall
+from models.answer import Choice, ToolCall
 from models.prompt import Prompt
-from router.checks import failed_check, is_cut, is_empty, is_looping, is_malformed, is_refused, prefix_matches
+from models.tokens import NO_TOKENS, Token, Tokens
+from router.checks import ends_in_repeats, failed_check, is_cut, is_empty, is_looping, is_malformed, is_refused
 from router.evidence import evidence_of
 from router.schemas import fits_schema
 
@@ -15,8 +16,15 @@ PLAIN = Prompt({"messages": []}, "id")
 
 def choice(text: str = "", **fields) -> Choice:
     """An answer."""
-    whole = {"text": text, "reasoning": "", "refusal": "", "tool_calls": (), "tokens": (), "finish_reason": "stop"}
-    return Choice(**{**whole, **fields})
+    whole = {
+        "text": text,
+        "reasoning": "",
+        "refusal": "",
+        "tool_calls": (),
+        "tokens": NO_TOKENS,
+        "finish_reason": "stop",
+    }
+    return Choice(**{**whole, "tokens": NO_TOKENS, **fields})
 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
@@ -46,12 +54,21 @@ def test_tables_rules_and_lists_are_no_loops(text: str) -> None:
     assert not is_looping(choice(text), PLAIN)
 
 
-@given(st.text(alphabet="ab", max_size=60))
-def test_prefix_matches_are_what_they_say(text: str) -> None:
-    for place, length in enumerate(prefix_matches(text)):
-        if place:
-            assert text[:length] == text[place : place + length]
-            assert place + length == len(text) or text[length] != text[place + length]
+@given(
+    st.text(alphabet="ab", max_size=9), st.text(alphabet="ab", min_size=1, max_size=6), st.integers(0, 12),
+    st.text(alphabet="ab", max_size=3), st.integers(2, 5), st.integers(1, 20),
+)  # fmt: skip
+def test_a_text_ends_in_repeats_where_it_ends_in_some_piece_that_often(
+    before: str, piece: str, times: int, after: str, repeats: int, characters: int
+) -> None:
+    text = before + piece * times + after
+    looped = any(
+        text[-length:] == (text[-period:] * length)[-length:]
+        for period in range(1, len(text) + 1)
+        for length in range(max(period * repeats, characters), len(text) + 1)
+    )
+
+    assert looped == ends_in_repeats(text, repeats=repeats, characters=characters)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +154,7 @@ def test_an_answer_that_did_not_end_by_itself_is_cut(reason: str | None) -> None
 
 def test_an_answer_cut_before_the_clients_limit_is_cut_by_something_else() -> None:
     limited = Prompt({"messages": [], "max_tokens": 3}, "id")
-    tokens = (Token("x", -0.1),) * 3
+    tokens = Tokens.of([Token("x", -0.1)] * 3)
 
     assert not is_cut(choice("xxx", finish_reason="length", tokens=tokens), limited)
     assert is_cut(choice("xx", finish_reason="length", tokens=tokens[:2]), limited)
@@ -151,26 +168,26 @@ def test_fewer_choices_than_asked_for_are_an_answer_cut() -> None:
 
 
 def test_forced_tokens_do_not_count_where_a_grammar_was_at_work() -> None:
-    tokens = (Token('{"a": ', 0.0), Token("1", -0.5), Token("}", 0.0))
+    tokens = Tokens.of([Token('{"a": ', 0.0), Token("1", -0.5), Token("}", 0.0)])
     constrained = Prompt({"messages": [], "response_format": {"type": "json_object"}}, "id")
 
-    assert evidence_of(choice("x", tokens=tokens), constrained).tokens == (tokens[1],)
+    assert evidence_of(choice("x", tokens=tokens), constrained).tokens == tokens[1:2]
     assert evidence_of(choice("x", tokens=tokens), PLAIN).tokens == tokens
 
 
 def test_reasoning_is_no_evidence() -> None:
-    tokens = (
+    tokens = Tokens.of([
         Token("42?", -3.0), Token("</think>", -0.1), Token("4", -0.2), Token("2", -0.3), Token("<|im_end|>", -0.0001),
-    )  # fmt: skip
+    ])  # fmt: skip
 
     assert evidence_of(choice("42", tokens=tokens, reasoning="42?"), PLAIN).tokens == tokens[2:]
     assert evidence_of(choice("43", tokens=tokens, reasoning="42?"), PLAIN) == "no-evidence"
 
 
 def test_log_probabilities_of_a_part_of_the_answer_are_no_evidence() -> None:
-    assert evidence_of(choice("yes it is", tokens=(Token("yes", -0.1),)), PLAIN) == "no-evidence"
+    assert evidence_of(choice("yes it is", tokens=Tokens.of([Token("yes", -0.1)])), PLAIN) == "no-evidence"
 
 
 @pytest.mark.parametrize("logprob", [0.0, float("nan")])
 def test_log_probabilities_that_say_nothing_are_degenerate(logprob: float) -> None:
-    assert evidence_of(choice("x", tokens=(Token("x", logprob),) * 3), PLAIN) == "degenerate-evidence"
+    assert evidence_of(choice("x", tokens=Tokens.of([Token("x", logprob)] * 3)), PLAIN) == "degenerate-evidence"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.answer import Token
+from models.tokens import Token, Tokens
 from router.calibration import Platt
 from router.features import TOKEN_FEATURES, features_of
 from router.fitted import Logistic, base_scorer, calibrated
@@ -23,7 +23,7 @@ ALL = Logistic(names=tuple(TOKEN_FEATURES), weights=tuple(0.1 for _ in TOKEN_FEA
 
 def written(*texts: str) -> Evidence:
     """A token for each text, with the log-probabilities -1, -2, -3, …"""
-    return Evidence([Token(text, -float(place)) for place, text in enumerate(texts, 1)])
+    return Evidence(Tokens.of([Token(text, -float(place)) for place, text in enumerate(texts, 1)]))
 
 
 def value(name: str, evidence: Evidence) -> float:
@@ -41,7 +41,7 @@ def test_features_are_what_their_names_say() -> None:
 
 
 def test_the_lowest_window_is_of_tokens_in_a_row() -> None:
-    evidence = Evidence([Token("x", -(8.0 if place in (3, 12) else 0.0)) for place in range(20)])
+    evidence = Evidence(Tokens.of([Token("x", -(8.0 if place in (3, 12) else 0.0)) for place in range(20)]))
 
     assert value("lowest-window-logprob", evidence) == pytest.approx(-1)
     assert value("lowest-window-logprob", written("a", "b")) == pytest.approx(-1.5)
@@ -74,7 +74,7 @@ def test_a_draft_under_way_has_the_score_of_what_there_is(tokens: list[Token]) -
 
     for count, token in enumerate(tokens, 1):
         running.add(token)
-        assert running.score == pytest.approx(scorer.score(Evidence(tokens[:count])))
+        assert running.score == pytest.approx(scorer.score(Evidence(Tokens.of(tokens[:count]))))
     assert 0 <= scorer.confidence(running.score) <= 1
 
 
@@ -83,9 +83,9 @@ def test_a_scorer_that_asks_somebody_reads_whole_drafts_alone() -> None:
 
     assert scorer.running is None
     assert scorer.opinions == ("agreement",)
-    assert scorer.score(Evidence([Token("x", -1.0)], "x", {"agreement": 1.0})) == pytest.approx(1.0)
+    assert scorer.score(Evidence(Tokens.of([Token("x", -1.0)]), "x", {"agreement": 1.0})) == pytest.approx(1.0)
     with pytest.raises(KeyError):
-        scorer.score(Evidence([Token("x", -1.0)]))
+        scorer.score(Evidence(Tokens.of([Token("x", -1.0)])))
 
 
 def test_a_scorer_of_text_reads_whole_drafts_alone_and_asks_nobody() -> None:
@@ -93,7 +93,7 @@ def test_a_scorer_of_text_reads_whole_drafts_alone_and_asks_nobody() -> None:
 
     assert scorer.running is None
     assert (scorer.opinions, scorer.reads_text, scorer.reads_tokens) == ((), True, True)
-    assert scorer.score(Evidence([Token("x", -1.0)], "xy")) == pytest.approx(-1.0 + math.log(3))
+    assert scorer.score(Evidence(Tokens.of([Token("x", -1.0)]), "xy")) == pytest.approx(-1.0 + math.log(3))
     assert not base_scorer(ALL).reads_text
     assert not base_scorer(Logistic(names=("text-length",), weights=(1.0,), intercept=0.0)).reads_tokens
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from models.answer import Delta, Finish, Piece, Token, Usage
+from models.answer import Delta, Finish, Piece, Usage
 from models.errors import CapabilityMiss, ModelError, Overloaded, Unreachable
 from models.prompt import Prompt
+from models.tokens import Token, Tokens
 from router.call import Tier
 from router.cascade import Cascade, answer
 from router.events import Called, Escalated, Event, Failed, Opined, Scored, Verdict
@@ -62,7 +63,7 @@ class Says:
                 yield delta_of([Piece(0, {"content": "A"})], lettered(self.p_true))
             else:
                 pieces = [
-                    Piece(index, {"content": text}, (Token(text, math.log(self.p)),), "stop")
+                    Piece(index, {"content": text}, Tokens.of([Token(text, math.log(self.p))]), "stop")
                     for index, text in enumerate(self.texts)
                 ]
                 yield delta_of(pieces, {"choices": []})

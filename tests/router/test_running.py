@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer import Choice, Piece, Token, ToolCall
+from models.answer import Choice, Piece, ToolCall
 from models.prompt import Prompt
+from models.tokens import Token, Tokens
 from router.evidence import EvidenceSoFar, evidence_of
 from router.running import RunningQuantile
 from router.scorers import LOW_QUANTILE, SCORERS, Evidence, Scorer, low_quantile_logprob
@@ -22,7 +23,7 @@ EXACT = [scorer for scorer in SCORERS.values() if scorer.name != "low-quantile-l
 
 def piece(tokens: list[Token], **message: str) -> Piece:
     """A delta of these tokens, which say what they say."""
-    return Piece(0, message or {"content": "".join(token.text for token in tokens)}, tuple(tokens))
+    return Piece(0, message or {"content": "".join(token.text for token in tokens)}, Tokens.of(tokens))
 
 
 @pytest.mark.parametrize("scorer", EXACT, ids=lambda scorer: scorer.name)
@@ -31,7 +32,7 @@ def test_a_running_score_is_the_score_of_the_tokens_so_far(scorer: Scorer, token
     running = scorer.running()
     for count, token in enumerate(tokens, 1):
         running.add(token)
-        assert running.score == pytest.approx(scorer.score(Evidence(tokens[:count])), abs=1e-9)
+        assert running.score == pytest.approx(scorer.score(Evidence(Tokens.of(tokens[:count]))), abs=1e-9)
 
 
 @given(tokens=TOKENS)
@@ -40,7 +41,7 @@ def test_a_running_quantile_is_within_half_a_percent(tokens: list[Token]) -> Non
     for token in tokens:
         running.add(token)
 
-    assert running.score == pytest.approx(low_quantile_logprob(tokens), rel=0.0051)
+    assert running.score == pytest.approx(low_quantile_logprob(Tokens.of(tokens)), rel=0.0051)
 
 
 def test_a_running_quantile_does_not_grow_with_its_tokens() -> None:
@@ -59,7 +60,7 @@ def test_evidence_so_far_is_that_of_the_draft(tokens: list[Token]) -> None:
     for token in tokens:
         evidence.add(piece([token]))
 
-    choice = Choice("ab" * len(tokens), "", "", (), tuple(tokens), "stop")
+    choice = Choice("ab" * len(tokens), "", "", (), Tokens.of(tokens), "stop")
     whole = evidence_of(choice, PROMPT)
     assert not isinstance(whole, str)
     assert evidence.missing is None
@@ -108,15 +109,15 @@ def test_reasoning_and_what_ends_it_do_not_count() -> None:
 def test_words_before_a_tool_call_do_not_hide_its_evidence() -> None:
     tokens = tokens_of("Let me look that up for you, it will not take long. ", "<call>f", "{}")
 
-    found = evidence_of(Choice(tokens[0].text, "", "", (ToolCall("f", "{}"),), tokens, "tool_calls"), PROMPT)
+    found = evidence_of(Choice(tokens.texts[0], "", "", (ToolCall("f", "{}"),), tokens, "tool_calls"), PROMPT)
 
     assert not isinstance(found, str)
     assert found.tokens == tokens[2:]
 
 
-def tokens_of(*texts: str) -> tuple[Token, ...]:
+def tokens_of(*texts: str) -> Tokens:
     """Each less likely than the one before."""
-    return tuple(Token(text, -0.1 * (place + 1)) for place, text in enumerate(texts))
+    return Tokens.of(Token(text, -0.1 * (place + 1)) for place, text in enumerate(texts))
 
 
 @pytest.mark.parametrize(
@@ -138,4 +139,4 @@ def test_the_evidence_for_tool_calls_is_their_arguments(
     found = evidence_of(Choice("", "", "", calls, tokens, "tool_calls"), PROMPT)
 
     assert not isinstance(found, str)
-    assert found.tokens == (tokens[slice(*kept)] if kept else (tokens[1], tokens[3]))
+    assert found.tokens == (tokens[slice(*kept)] if kept else tokens[1::2])

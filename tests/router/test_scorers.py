@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer import Token
+from models.tokens import Token, Tokens
 from router.scorers import SCORERS, Evidence, Scorer
 
 logprobs = st.floats(min_value=-50, max_value=0)
@@ -17,19 +17,19 @@ tokens = st.lists(
 
 def of(*logprobs: float) -> Evidence:
     """Tokens of these log-probabilities."""
-    return Evidence([Token("x", logprob) for logprob in logprobs])
+    return Evidence(Tokens.of([Token("x", logprob) for logprob in logprobs]))
 
 
 @pytest.mark.parametrize("scorer", SCORERS.values(), ids=lambda scorer: scorer.name)
 @given(tokens)
 def test_confidence_is_in_the_unit_interval(scorer: Scorer, answer: list[Token]) -> None:
-    assert 0 <= scorer.confidence(scorer.score(Evidence(answer))) <= 1
+    assert 0 <= scorer.confidence(scorer.score(Evidence(Tokens.of(answer)))) <= 1
 
 
 @pytest.mark.parametrize("scorer", SCORERS.values(), ids=lambda scorer: scorer.name)
 @given(tokens)
 def test_the_order_of_tokens_does_not_matter(scorer: Scorer, answer: list[Token]) -> None:
-    assert scorer.score(Evidence(answer)) == pytest.approx(scorer.score(Evidence(answer[::-1])))
+    assert scorer.score(Evidence(Tokens.of(answer))) == pytest.approx(scorer.score(Evidence(Tokens.of(answer[::-1]))))
 
 
 @pytest.mark.parametrize("name", ["mean-logprob", "low-quantile-logprob", "min-logprob"])
@@ -62,21 +62,21 @@ def test_the_margin_sorts_alternatives_that_come_with_the_sampled_token_first() 
     scorer = SCORERS["margin"]
     answer = [Token("x", math.log(0.2), (math.log(0.2), math.log(0.7), math.log(0.1)))]
 
-    assert scorer.confidence(scorer.score(Evidence(answer))) == pytest.approx(0.5)
+    assert scorer.confidence(scorer.score(Evidence(Tokens.of(answer)))) == pytest.approx(0.5)
 
 
 def test_the_entropy_of_four_alike_is_a_quarter() -> None:
     scorer = SCORERS["entropy"]
     answer = [Token("x", math.log(0.25), (math.log(0.25),) * 4)]
 
-    assert scorer.confidence(scorer.score(Evidence(answer))) == pytest.approx(0.25)
+    assert scorer.confidence(scorer.score(Evidence(Tokens.of(answer)))) == pytest.approx(0.25)
 
 
 def test_what_the_alternatives_leave_counts_as_one_more() -> None:
     scorer = SCORERS["entropy"]
     answer = [Token("x", math.log(0.5), (math.log(0.5),))]
 
-    assert scorer.confidence(scorer.score(Evidence(answer))) == pytest.approx(0.5)
+    assert scorer.confidence(scorer.score(Evidence(Tokens.of(answer)))) == pytest.approx(0.5)
 
 
 def test_the_entropy_is_that_of_the_five_likeliest_however_many_there_are() -> None:
@@ -84,4 +84,6 @@ def test_the_entropy_is_that_of_the_five_likeliest_however_many_there_are() -> N
     more = (*[math.log(0.01)] * 15, *likeliest)
     scorer = SCORERS["entropy"]
 
-    assert scorer.score(Evidence([Token("x", -1.0, more)])) == scorer.score(Evidence([Token("x", -1.0, likeliest)]))
+    of_more, of_five = (Evidence(Tokens.of([Token("x", -1.0, beside)])) for beside in (more, likeliest))
+
+    assert scorer.score(of_more) == scorer.score(of_five)
