@@ -34,4 +34,4 @@ def test_the_scorer_reads_what_it_always_read() -> None:
 
     spare_evidence(delta, Prompt({"messages": []}, "id"))
 
-    assert (delta.pieces[0].tokens[0].logprob, delta.pieces[0].token_ids) == (-0.5, (7,))
+    assert (delta.pieces[0].tokens.logprobs, delta.pieces[0].token_ids) == ((-0.5,), (7,))
