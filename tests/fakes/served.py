@@ -60,7 +60,7 @@ class Served:
     def reloads(self) -> int:
         """How many times it has read its configuration again, to whatever end."""
         said = self.log.read_text()
-        return said.count('"reloaded": true') + said.count("configuration not reloaded")
+        return said.count('"reloaded":true') + said.count("configuration not reloaded")
 
     @property
     def workers(self) -> list[int]:

@@ -40,7 +40,7 @@ class Says:
 
     async def generate(self, _prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         await self.may.wait()
-        yield Delta({"choices": []}, (Piece(0, {"content": self.text}, (), "stop"),), time.perf_counter())
+        yield Delta({"choices": []}, (Piece(0, {"content": self.text}, finish_reason="stop"),), time.perf_counter())
         yield Finish(Usage(10, 1))
 
 
