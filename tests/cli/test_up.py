@@ -87,7 +87,7 @@ async def test_the_gateway_of_up_reads_its_configuration_again(tmp_path: Path) -
 
     file.write_text(file.read_text() + "cascades: {auto: {tiers: [small, large], threshold: 0.5}}\n")
     process.send_signal(signal.SIGHUP)
-    said = await read_until(process, '"reloaded": true')
+    said = await read_until(process, '"reloaded":true')
     file.write_text(file.read_text() + "nothing: known\n")
     process.send_signal(signal.SIGHUP)
     said += await read_until(process, "configuration not reloaded")
