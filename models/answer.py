@@ -74,10 +74,11 @@ class Piece(NamedTuple):
         content = message.get("content") or ""
         if len(message) == 1 and content:
             return len(content)
-        texts = (content, reasoning_of(message), message.get("refusal"))
-        calls = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-        called = sum(len(call.get("name") or "") + len(call.get("arguments") or "") for call in calls)
-        return called + sum(len(text or "") for text in texts)
+        said = len(content) + len(reasoning_of(message)) + len(message.get("refusal") or "")
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") or {}
+            said += len(function.get("name") or "") + len(function.get("arguments") or "")
+        return said
 
     @property
     def is_plain(self) -> bool:

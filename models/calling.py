@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator
+from contextlib import closing
 from io import BytesIO
 
 import aiohttp
@@ -13,12 +13,13 @@ import orjson
 from models.answer import Delta, Finish
 from models.chunks import MAX_REPLY_BYTES, Chunks
 from models.endpoint import Endpoint, Limits
-from models.errors import BadReply, Disconnected, NoConnection, TimedOut, Unreachable
+from models.errors import BadReply, Disconnected, ModelError, NoConnection, TimedOut, Unreachable
 from models.forms import FORMS, form_of
 from models.lateness import Lateness
 from models.parsing import delta_of, error_of, finish_of
 from models.wire import JsonObject
 
+OK = 200
 MAX_ERROR_BYTES = 64 * 2**10
 ERROR_BODY_S = 2.0
 MAX_BYTES_AT_ONCE = 2**20
@@ -31,6 +32,9 @@ class Caller:
         self.endpoint = endpoint
         self._session = session
         self._limits = limits
+        self._url, self._headers, self._tls_name = endpoint.reached_url, endpoint.headers, endpoint.tls_name
+        self._timeout_whole = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
+        self._timeout_streamed = aiohttp.ClientTimeout(sock_connect=limits.connect_s)  # Lateness has the total
 
     def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish. Raises a ModelError."""
@@ -38,45 +42,45 @@ class Caller:
         return answered(body, request_id)
 
     async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
-        """The reply to a request that is no completion, as it came. Raises a ModelError."""
-        async with self._posted(path, body, request_id, None) as reply:
-            return await self._received(reply)
+        """The reply to a request that is answered in one piece, as it came. Raises a ModelError."""
+        try:
+            async with await self._posted(path, body, request_id, self._timeout_whole) as reply:
+                await self._refuse_error(reply, path)
+                return await self._received(reply)
+        except (TimeoutError, aiohttp.ClientError) as failed:
+            raise self._broken(failed) from failed
 
-    @asynccontextmanager
     async def _posted(
-        self, path: str, body: JsonObject, request_id: str, first_by_s: float | None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The server's 200, or a ModelError. Leaving early closes the connection, which stops the server's work."""
-        endpoint = self.endpoint
-        limits = self._limits
-        total_s = limits.total_s if first_by_s is None else None  # Lateness has that of a stream
-        timeout = aiohttp.ClientTimeout(total=total_s, sock_connect=limits.connect_s)
-        headers = {**endpoint.headers, "x-request-id": request_id}
+        self, path: str, body: JsonObject, request_id: str, within: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """The server's answer, up to its body. Raises a ModelError. Leaving it early closes the connection, which stops
+        the server's work."""
         try:
-            async with asyncio.timeout_at(first_by_s):
-                posted = await self._session.post(
-                    f"{endpoint.reached_url}{path}", server_hostname=endpoint.tls_name,
-                    data=payload_of(body), headers=headers, timeout=timeout, allow_redirects=False,
-                )  # fmt: skip
+            return await self._session.post(
+                f"{self._url}{path}", server_hostname=self._tls_name, data=payload_of(body),
+                headers={**self._headers, "x-request-id": request_id}, timeout=within, allow_redirects=False,
+            )  # fmt: skip
         except TimeoutError as late:
-            raise TimedOut(f"{endpoint.name} took longer than its limits allow") from late
+            raise self._broken(late) from late
         except aiohttp.ClientConnectorError as failed:
-            raise NoConnection(f"{endpoint.name}: {type(failed).__name__}") from failed
+            raise NoConnection(f"{self.endpoint.name}: {type(failed).__name__}") from failed
         except aiohttp.ClientError as failed:
-            raise Disconnected(f"{endpoint.name}: {type(failed).__name__}") from failed
-        try:
-            async with posted as reply:
-                if reply.status != 200:
-                    raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"), path)
-                yield reply
-        except TimeoutError as late:
-            raise TimedOut(f"{endpoint.name} took longer than its limits allow") from late
-        except aiohttp.ClientError as failed:
-            raise Unreachable(f"{endpoint.name}: {type(failed).__name__}") from failed
+            raise Disconnected(f"{self.endpoint.name}: {type(failed).__name__}") from failed
+
+    def _broken(self, failed: TimeoutError | aiohttp.ClientError) -> ModelError:
+        """What a failure in the middle of an answer means."""
+        if isinstance(failed, TimeoutError):
+            return TimedOut(f"{self.endpoint.name} took longer than its limits allow")
+        return Unreachable(f"{self.endpoint.name}: {type(failed).__name__}")
+
+    async def _refuse_error(self, reply: aiohttp.ClientResponse, path: str) -> None:
+        """Raise the ModelError that an answer other than 200 means."""
+        if reply.status != OK:
+            raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"), path)
 
     async def _received(self, reply: aiohttp.ClientResponse) -> bytes:
         received = bytearray()
-        async for part in reply.content.iter_any():
+        while part := await reply.content.readany():
             received += part
             if len(received) > MAX_REPLY_BYTES:
                 raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
@@ -84,27 +88,36 @@ class Caller:
 
     async def _whole(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         form = form_of(body)
-        async with self._posted(FORMS[form].path, body, request_id, None) as reply:
-            delta = delta_of(await self._received(reply), time.perf_counter(), form)
-            if not delta.pieces:
-                raise BadReply(f"{self.endpoint.name} sent a reply without choices")
-            yield delta
-            yield finish_of(delta.reply, streamed=False)
+        received = await self.passed(FORMS[form].path, body, request_id)
+        delta = delta_of(received, time.perf_counter(), form)
+        if not delta.pieces:
+            raise BadReply(f"{self.endpoint.name} sent a reply without choices")
+        yield delta
+        yield finish_of(delta.reply, streamed=False)
 
     async def _streamed(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         """Comments keep an answer that has begun alive, and do not begin it."""
-        form, limits, loop = form_of(body), self._limits, asyncio.get_running_loop()
+        limits, loop = self._limits, asyncio.get_running_loop()
         first_by_s, total_by_s = loop.time() + limits.first_token_s, loop.time() + limits.total_s
-        chunks = Chunks(self.endpoint.name, form)
-        async with self._posted(FORMS[form].path, body, request_id, min(first_by_s, total_by_s)) as reply:
-            lateness = Lateness(reply.content, loop, idle_s=limits.idle_s, first_by_s=first_by_s, total_by_s=total_by_s)
-            with closing(lateness):
-                while not chunks.ended and (received := await reply.content.readany()):
-                    lateness.came()
-                    for delta in chunks.fed(received, time.perf_counter()):
-                        yield delta
-                    lateness.waits(begun=chunks.begun)
-            yield chunks.finish()
+        form = form_of(body)
+        path, chunks = FORMS[form].path, Chunks(self.endpoint.name, form)
+        try:
+            async with asyncio.timeout_at(min(first_by_s, total_by_s)):
+                posted = await self._posted(path, body, request_id, self._timeout_streamed)
+            async with posted as reply:
+                await self._refuse_error(reply, path)
+                lateness = Lateness(
+                    reply.content, loop, idle_s=limits.idle_s, first_by_s=first_by_s, total_by_s=total_by_s
+                )
+                with closing(lateness):
+                    while not chunks.ended and (received := await reply.content.readany()):
+                        lateness.came()
+                        for delta in chunks.fed(received, time.perf_counter()):
+                            yield delta
+                        lateness.waits(begun=chunks.begun)
+                yield chunks.finish()
+        except (TimeoutError, aiohttp.ClientError) as failed:
+            raise self._broken(failed) from failed
 
 
 def payload_of(body: JsonObject) -> bytes | BytesIO:

@@ -135,7 +135,10 @@ class Prompt:
     @property
     def bars_speculation(self) -> str | None:
         """The first field that an engine which speculates cannot take; some would not survive it."""
-        return next((name for name in SPECULATION_REFUSES if self.fields.get(name)), None)
+        fields = self.fields
+        if fields.keys().isdisjoint(SPECULATION_REFUSES):
+            return None
+        return next((name for name in SPECULATION_REFUSES if fields.get(name)), None)
 
     @property
     def renders_by_more(self) -> bool:
@@ -173,7 +176,8 @@ class Prompt:
     def handing_over(self, handover: Handover | None) -> "Prompt":
         """The same prompt, with a draft for the engine to verify; the client's own prediction goes before it."""
         predicted = self.predicted
-        return replace(self, handover=handover if predicted is None else Handover(predicted))
+        given = handover if predicted is None else Handover(predicted)
+        return self if given is self.handover else replace(self, handover=given)
 
     def going_on(self, written: Written) -> "Prompt":
         """The same prompt, with the beginning of the answer written already."""

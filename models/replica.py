@@ -234,7 +234,7 @@ class Replica:
     def _completed(self, finish: Finish, *, handed: bool) -> Finish:
         if finish.speculation is not None:
             self.acceptance.learn(finish.speculation)
-        return replace(finish, handed=handed)
+        return replace(finish, handed=True) if handed else finish
 
     async def _after(self, prompt: Prompt, prefix: Prefix) -> Prompt:
         """A prompt that goes on after another model's words, in token ids where those can be had, and soon; else as it
