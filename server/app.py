@@ -44,8 +44,9 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     """The gateway for these settings; it calls the tiers' `urls`, whoever started the servers there. `state` is the
     folder of what is kept where the settings name none; without either nothing is kept."""
     app = FastAPI(
-        title="smallfirst", version=version("smallfirst"), lifespan=lifespan, openapi_url=None, redirect_slashes=False
-    )
+        title="smallfirst", version=version("smallfirst"), lifespan=lifespan, openapi_url=None, redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # server/tracing.py is ours
+    )  # fmt: skip
     app.state.settings = settings
     app.state.state = state
     app.state.metrics = Metrics()

@@ -17,6 +17,7 @@ from fakes.trusting import trust
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from server.app import create_app
+from server.following import Following
 
 FAILED = Status.STATUS_CODE_ERROR
 CHAT = "POST /v1/chat/completions"
@@ -266,4 +267,5 @@ async def test_without_a_collector_no_layer_stands_before_requests(collector: Co
     plain = create_app(settings_of("http://a:1", "http://b:1", None))
     followed = create_app(settings_of("http://a:1", "http://b:1", collector.url))
 
+    assert followed.user_middleware[0].cls is Following
     assert len(followed.user_middleware) == len(plain.user_middleware) + 1
