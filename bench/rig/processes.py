@@ -54,7 +54,7 @@ async def answering(url: str, process: subprocess.Popen[bytes], log: Path) -> No
                 async with session.get(url) as reply:
                     if reply.status == 200:
                         return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.02)
     raise NotStarted(f"{url} does not answer: see {log}")
 
 
