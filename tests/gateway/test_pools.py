@@ -89,7 +89,7 @@ async def test_one_of_two_servers_is_killed_and_the_client_sees_nothing(stream: 
             tier = {"model": "scripted", "price": PRICE, "urls": [dying.url, living.url]}
             async with running_gateway(Settings.model_validate({"tiers": {"large": tier}})) as url:
                 client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
-                for number in range(6):
+                for number in range(20):
                     said = await ask(client, f"question {number}", stream=stream)
                     assert said == "yes it is so"
                 (pool,) = await pools_of(url)
