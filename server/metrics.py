@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 
 from models.answer import Usage
 from models.errors import FailureReason
@@ -18,7 +18,7 @@ from router.outcome import Outcome
 from server.access.refusal import Reason
 from server.cascades import CascadeCollector, Overseen
 from server.demand import DemandCollector
-from server.labelled import Labelled
+from server.labelled import Labels
 from server.pools import PoolCollector
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -31,129 +31,93 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self._requests = Labelled(
-            Counter(
-                "smallfirst_requests",
-                "Requests by what became of them.",
-                ("cascade", "tier", "status"),
-                registry=registry,
-            )
+        made = Labels(registry)
+        self._requests = made.counter(
+            "smallfirst_requests", "Requests by what became of them.", "cascade", "tier", "status"
         )
-        self._refused = Labelled(
-            Counter(
-                "smallfirst_refused_requests",
-                "Requests that got no further than the door.",
-                ("status",),
-                registry=registry,
-            )
+        self._refused = made.counter(
+            "smallfirst_refused_requests", "Requests that got no further than the door.", "status"
         )
-        self._turned_away = Labelled(
-            Counter(
-                "smallfirst_turned_away_requests", "Requests whose sender may not ask.", ("reason",), registry=registry
-            )
+        self._turned_away = made.counter(
+            "smallfirst_turned_away_requests", "Requests whose sender may not ask.", "reason"
         )
-        self._accepted = Labelled(
-            Counter(
-                "smallfirst_accepted_drafts",
-                "Drafts that were the answer.",
-                ("cascade", "tier", "reason"),
-                registry=registry,
-            )
+        self._accepted = made.counter(
+            "smallfirst_accepted_drafts", "Drafts that were the answer.", "cascade", "tier", "reason"
         )
-        self._escalations = Labelled(
-            Counter(
-                "smallfirst_escalations", "Steps up to the next tier.", ("cascade", "tier", "reason"), registry=registry
-            )
+        self._escalations = made.counter(
+            "smallfirst_escalations", "Steps up to the next tier.", "cascade", "tier", "reason"
         )
-        self._fallbacks = Labelled(Counter(
-            "smallfirst_fallbacks", "Requests in mode certified that the final tier answered instead.",
-            ("cascade", "reason"), registry=registry,
-        ))  # fmt: skip
-        self._failures = Labelled(
-            Counter("smallfirst_tier_failures", "Calls that gave no answer.", ("tier", "reason"), registry=registry)
+        self._fallbacks = made.counter(
+            "smallfirst_fallbacks",
+            "Requests in mode certified that the final tier answered instead.",
+            "cascade",
+            "reason",
         )
-        self._calls = Labelled(Counter("smallfirst_tier_calls", "Calls to tiers.", ("tier",), registry=registry))
-        self._tokens = Labelled(
-            Counter("smallfirst_tier_tokens", "Tokens of all calls.", ("tier", "kind"), registry=registry)
+        self._failures = made.counter("smallfirst_tier_failures", "Calls that gave no answer.", "tier", "reason")
+        self._calls = made.counter("smallfirst_tier_calls", "Calls to tiers.", "tier")
+        self._tokens = made.counter("smallfirst_tier_tokens", "Tokens of all calls.", "tier", "kind")
+        self._cost = made.counter(
+            "smallfirst_cost", "Cost of all calls, in the currency of the prices.", "cascade", "tier"
         )
-        self._cost = Labelled(
-            Counter(
-                "smallfirst_cost",
-                "Cost of all calls, in the currency of the prices.",
-                ("cascade", "tier"),
-                registry=registry,
-            )
+        self._final_alone = made.counter(
+            "smallfirst_cost_final_alone", "Cost had the final tier been asked alone.", "cascade", "estimated"
         )
-        self._final_alone = Labelled(Counter(
-            "smallfirst_cost_final_alone", "Cost had the final tier been asked alone.",
-            ("cascade", "estimated"), registry=registry,
-        ))  # fmt: skip
-        self._confidence = Labelled(Histogram(
-            "smallfirst_confidence", "Confidence of scored drafts.", ("cascade", "tier"),
-            registry=registry, buckets=CONFIDENCES,
-        ))  # fmt: skip
-        self._first_piece = Labelled(Histogram(
-            "smallfirst_tier_first_piece_seconds", "From a call to the first piece of its answer.", ("tier",),
-            registry=registry, buckets=SECONDS,
-        ))  # fmt: skip
-        self._duration = Labelled(Histogram(
-            "smallfirst_request_seconds", "From a request to its answer's end.", ("cascade",),
-            registry=registry, buckets=SECONDS,
-        ))  # fmt: skip
-        self._overhead = Labelled(Histogram(
-            "smallfirst_overhead_seconds", "The gateway's own time until an answer begins.", ("cascade",),
-            registry=registry, buckets=OVERHEAD_SECONDS,
-        ))  # fmt: skip
-        self._handed_over = Labelled(
-            Counter(
-                "smallfirst_handovers",
-                "Answers whose engine was handed a draft.",
-                ("cascade", "tier"),
-                registry=registry,
-            )
+        self._confidence = made.histogram(
+            "smallfirst_confidence", "Confidence of scored drafts.", "cascade", "tier", buckets=CONFIDENCES
         )
-        self._draft_tokens = Labelled(Counter(
-            "smallfirst_draft_tokens", "Tokens of drafts, by what became of them.", ("cascade", "tier", "result"),
-            registry=registry,
-        ))  # fmt: skip
-        self._opened = Labelled(Counter(
-            "smallfirst_opened_streams", "Streams that opened before their draft was whole.", ("cascade", "tier"),
-            registry=registry,
-        ))  # fmt: skip
-        self._continued = Labelled(Counter(
-            "smallfirst_continued_streams", "Answers that the final tier went on with after a draft's beginning.",
-            ("cascade", "tier", "prefix"), registry=registry,
-        ))  # fmt: skip
-        self._capped = Labelled(
-            Counter(
-                "smallfirst_capped_failovers",
-                "Requests refused because too many went up after failures.",
-                ("cascade", "tier"),
-                registry=registry,
-            )
+        self._first_piece = made.histogram(
+            "smallfirst_tier_first_piece_seconds",
+            "From a call to the first piece of its answer.",
+            "tier",
+            buckets=SECONDS,
         )
-        self._verified = Labelled(
-            Counter(
-                "smallfirst_verified_tokens",
-                "Draft tokens that an engine verified, by what became of them.",
-                ("cascade", "tier", "result"),
-                registry=registry,
-            )
+        self._duration = made.histogram(
+            "smallfirst_request_seconds", "From a request to its answer's end.", "cascade", buckets=SECONDS
         )
-        self._passed = Labelled(
-            Counter(
-                "smallfirst_passed_requests",
-                "Requests that are no completions, and went to a tier as they came.",
-                ("tier", "endpoint", "status"),
-                registry=registry,
-            )
+        self._overhead = made.histogram(
+            "smallfirst_overhead_seconds",
+            "The gateway's own time until an answer begins.",
+            "cascade",
+            buckets=OVERHEAD_SECONDS,
         )
-        self._audits = Labelled(
-            Counter("smallfirst_audits", "Audits by what they found.", ("cascade", "result"), registry=registry)
+        self._handed_over = made.counter(
+            "smallfirst_handovers", "Answers whose engine was handed a draft.", "cascade", "tier"
         )
-        self._audit_cost = Labelled(
-            Counter("smallfirst_audit_cost", "What audits cost.", ("cascade",), registry=registry)
+        self._draft_tokens = made.counter(
+            "smallfirst_draft_tokens", "Tokens of drafts, by what became of them.", "cascade", "tier", "result"
         )
+        self._opened = made.counter(
+            "smallfirst_opened_streams", "Streams that opened before their draft was whole.", "cascade", "tier"
+        )
+        self._continued = made.counter(
+            "smallfirst_continued_streams",
+            "Answers that the final tier went on with after a draft's beginning.",
+            "cascade",
+            "tier",
+            "prefix",
+        )
+        self._capped = made.counter(
+            "smallfirst_capped_failovers",
+            "Requests refused because too many went up after failures.",
+            "cascade",
+            "tier",
+        )
+        self._verified = made.counter(
+            "smallfirst_verified_tokens",
+            "Draft tokens that an engine verified, by what became of them.",
+            "cascade",
+            "tier",
+            "result",
+        )
+        self._passed = made.counter(
+            "smallfirst_passed_requests",
+            "Requests that are no completions, and went to a tier as they came.",
+            "tier",
+            "endpoint",
+            "status",
+        )
+        self._audits = made.counter("smallfirst_audits", "Audits by what they found.", "cascade", "result")
+        self._audit_cost = made.counter("smallfirst_audit_cost", "What audits cost.", "cascade")
         self._running = Gauge("smallfirst_requests_running", "Requests being answered.", registry=registry)
         self._forecast = Forecast()
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from server.labelled import Labelled
+from server.labelled import Labels
 from server.store.lines import kind_of
 from server.store.records import Record
 
@@ -26,8 +26,8 @@ class Tally:
         )
         for reason in get_args(Loss):
             self._dropped.labels(reason)  # an alert looks for its first
-        self._written = Labelled(
-            Counter("smallfirst_store_written_records", "Records that the store took.", ("kind",), registry=registry)
+        self._written = Labels(registry).counter(
+            "smallfirst_store_written_records", "Records that the store took.", "kind"
         )
         self._failures = Counter(
             "smallfirst_store_failures", "Tries to write to the store that failed.", registry=registry
