@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import structlog
 import uvicorn
@@ -15,6 +15,7 @@ from server.listener import listener_of
 from server.readiness import Leaving
 from server.settings.schema import Settings
 from server.workers.leaving_server import RetiringServer
+from server.workers.listening import listener_at
 
 START_S = 10.0
 END_S = 1
@@ -67,15 +68,7 @@ async def operators_served(app: FastAPI) -> AsyncIterator[None]:
             await serving
 
 
-def listener_for(app: FastAPI, host: str, port: int) -> AbstractContextManager[socket.socket]:
+def listener_for(app: FastAPI, host: str, port: int) -> socket.socket:
     """The socket that the process was given for it, or else one of its own. Raises OSError."""
     given: socket.socket | None = app.state.admin_listener
-    return listening_at(host, port) if given is None else given
-
-
-@contextlib.contextmanager
-def listening_at(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens there. Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as listener:
-        yield listener
+    return listener_at(host, port) if given is None else given

@@ -1,12 +1,12 @@
 """Whether a gateway can be guarded as its configuration wants, before it starts."""
 
-import socket
 from importlib.util import find_spec
 from pathlib import Path
 
 from server.access.opening import home_of_keys
 from server.settings.reading import SettingsError
 from server.settings.schema import Settings
+from server.workers.listening import listener_at
 
 
 def refuse_unguarded(settings: Settings, state: Path | None) -> None:
@@ -30,7 +30,7 @@ def refuse_unkeyed(settings: Settings, state: Path | None) -> None:
 def is_taken(host: str, port: int) -> bool:
     """Whether the port cannot be had."""
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        listener_at(host, port).close()
     except OSError:
         return True
     return False

@@ -36,10 +36,14 @@ def listening(server: ServerSettings) -> Listeners:
         return Listeners(main, None)
     host, port = server.admin.host, server.admin_port
     try:
-        admin = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        return Listeners(main, listener_at(host, port))
     except OSError as taken:
         raise cannot_listen("server.admin", host, port, taken) from taken
-    return Listeners(main, admin)
+
+
+def listener_at(host: str, port: int) -> socket.socket:
+    """One at the host's first address. Raises OSError."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def listeners_at(key: str, host: str, port: int) -> tuple[socket.socket, ...]:
