@@ -13,7 +13,8 @@ from server.store.home import home_of, refuse_unwritable, state_folder
 from server.workers.changing import refuse_moved
 from server.workers.link import Link
 from server.workers.listening import CannotListen, listening
-from server.workers.parent import NOT_STARTED, Parent
+from server.workers.parent import Parent
+from server.workers.worker import NOT_STARTED
 from server.workers.working import work
 
 WORKERS = f"{PREFIX}SERVER__WORKERS"

@@ -17,9 +17,8 @@ from server.workers.round import Rounds
 from server.workers.signals import Signals
 from server.workers.timers import Timers
 from server.workers.totals import FAMILIES
-from server.workers.worker import Generation, Worker, forked
+from server.workers.worker import NOT_STARTED, Generation, Worker, forked
 
-NOT_STARTED = 3
 START_S = 120.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 30.0
 STEADY_S = 60.0

@@ -18,6 +18,7 @@ from server.workers.signals import CAUGHT
 from server.workers.totals import Families
 
 FAILED = 1
+NOT_STARTED = 3
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to the whole group
 
 log = structlog.get_logger()

@@ -17,8 +17,8 @@ from server.workers.link import Gone, Link, Word
 from server.workers.listening import Listeners
 from server.workers.sharing import part_of
 from server.workers.totals import FAMILIES, Families, families_of
+from server.workers.worker import NOT_STARTED
 
-NOT_STARTED = 3
 ROUND_S = 5.0  # what all metrics may take, from the parent
 LAST_WORDS_S = 2.0
 RETIRED_S = 5.0  # beyond the longest request
@@ -92,7 +92,7 @@ class Totals:
 
     def tell(self) -> None:
         """Tell the parent this process's own."""
-        self._link.send(Word.TOLD, FAMILIES.dump_json(families_of(self._registry)))
+        self._say()
         if self._link.is_behind:
             loop = asyncio.get_running_loop()
             loop.add_writer(self._link.fileno(), self._go_on)
@@ -104,8 +104,11 @@ class Totals:
 
     def tell_last(self) -> None:
         """The same for the last time, when the event loop has ended."""
-        self._link.send(Word.TOLD, FAMILIES.dump_json(families_of(self._registry)))
+        self._say()
         self._link.finish(LAST_WORDS_S)
+
+    def _say(self) -> None:
+        self._link.send(Word.TOLD, FAMILIES.dump_json(families_of(self._registry)))
 
 
 def work(settings: Settings, state: Path | None, place: int, listeners: Listeners, link: Link) -> int:
