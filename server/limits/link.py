@@ -1,8 +1,8 @@
 """The connections to Redis, and whether it answers. Nothing waits for it longer than its limit."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Protocol, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -53,33 +53,31 @@ class Link:
 
     async def reserve(self, keys: Sequence[str], told: Sequence[str | float]) -> Sequence[bytes | int]:
         """What the script returns. Raises StoreDown."""
-        with self._translated():
-            async with asyncio.timeout(2 * self._timeout_s):
-                try:
-                    said: Sequence[bytes | int] = await self._reserve(keys=list(keys), args=list(told))
-                except ReadOnlyError:
-                    # The primary is another one since: what leads to it is asked anew.
-                    await self._redis.connection_pool.disconnect(inuse_connections=False)
-                    raise
+        async with self._asking():
+            try:
+                said: Sequence[bytes | int] = await self._reserve(keys=list(keys), args=list(told))
+            except ReadOnlyError:
+                # The primary is another one since: what leads to it is asked anew.
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+                raise
         return said
 
     async def mode(self) -> str:
         """What it says that it is: `standalone`, `cluster` or `sentinel`. Raises StoreDown."""
-        with self._translated():
-            async with asyncio.timeout(2 * self._timeout_s):
-                told = await self._redis.info("server")
+        async with self._asking():
+            told = await self._redis.info("server")
         return str(told.get("redis_mode", told.get("server_mode", "standalone")))
 
     async def leave(self, key: str, me: str) -> None:
         """Nothing more will be told under this name. Raises StoreDown."""
-        with self._translated():
-            async with asyncio.timeout(2 * self._timeout_s):
-                await self._leave(keys=[key], args=[me])
+        async with self._asking():
+            await self._leave(keys=[key], args=[me])
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
         try:
-            yield
+            async with asyncio.timeout(2 * self._timeout_s):
+                yield
         except (RedisError, OSError, TimeoutError) as failed:
             self._counting.store_failed()
             raise StoreDown(why(failed)) from failed
