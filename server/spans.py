@@ -54,9 +54,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A call under way, and the context to go back to."""
+    """A call under way, what it asks for (`gen_ai.operation.name`), and the context to go back to."""
 
     span: Span
+    operation: str
     before: Token[Context]
 
 
@@ -102,7 +103,7 @@ class Calls:
             },
         )
         before = context.attach(trace.set_span_in_context(span))
-        self._open[asyncio.current_task()] = Open(span, before)
+        self._open[asyncio.current_task()] = Open(span, operation, before)
 
     def _called(self, called: Called) -> None:
         task = asyncio.current_task()
@@ -110,12 +111,12 @@ class Calls:
         if call is None:
             return
         context.detach(call.before)
-        usage, is_foresight = called.usage, called.about == "foresight"
+        usage, writes = called.usage, call.operation in WRITING
         if usage.prompt_tokens or usage.completion_tokens:
             call.span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
-            if self._origin.operation in WRITING and not is_foresight:
+            if writes:
                 call.span.set_attribute("gen_ai.usage.output_tokens", usage.completion_tokens)
-        if self._origin.operation in WRITING and called.about == "answer":
+        if writes and called.about == "answer":
             call.span.set_attribute(f"{OURS}handed_over", called.handed)
         failure = called.failure or (CUT_OFF if task is not None and task.cancelling() else None)
         if failure is not None:
