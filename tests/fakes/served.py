@@ -65,8 +65,7 @@ class Served:
     @property
     def workers(self) -> list[int]:
         """The processes that answer, the oldest first."""
-        pid = self.process.pid
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children_of(self.process.pid)
 
     async def ready(self) -> int | None:
         """The status of `/ready`; None where nobody listens."""
@@ -94,3 +93,8 @@ def pair(small_url: str, large_url: str, **server: object) -> dict[str, object]:
     }
     cascades = {"auto": {"tiers": ["small", "large"], "threshold": 0.5}}
     return {"tiers": tiers, "cascades": cascades, "server": server, "store": {"url": "none"}}
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that one has started, the oldest first."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from fakes.served import children_of
+
 PARENT = """
 import os, signal, sys, time
 from pathlib import Path
@@ -48,11 +50,6 @@ def lines(file: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-def workers_of(process: Process) -> list[int]:
-    """Its children."""
-    return [int(one) for one in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
 @asynccontextmanager
 async def parent(folder: Path, how: str) -> AsyncIterator[Process]:
     """The process, whose workers do so."""
@@ -90,7 +87,7 @@ async def test_workers_that_do_not_start_at_a_reload_leave_all_as_it_was(tmp_pat
         (tmp_path / "how").write_text("half")
         process.send_signal(signal.SIGHUP)
         assert "ended with 7" in await said(process, "configuration not reloaded")
-        assert len(workers_of(process)) >= 2
+        assert len(children_of(process.pid)) >= 2
 
         (tmp_path / "how").write_text("serves")
         process.send_signal(signal.SIGHUP)
@@ -107,7 +104,7 @@ async def test_a_worker_that_dies_is_started_again_after_longer_and_longer_pause
     async with parent(tmp_path, "serves") as process:
         await said(process, "the gateway answers")
         (tmp_path / "how").write_text("dies")
-        for pid in workers_of(process):
+        for pid in children_of(process.pid):
             os.kill(pid, signal.SIGKILL)
         pauses = [(await said(process, "restart_in_s")).rpartition("restart_in_s=")[2].strip() for _ in range(4)]
 
@@ -119,7 +116,7 @@ async def test_workers_that_no_longer_start_end_the_gateway_at_last(tmp_path: Pa
     async with parent(tmp_path, "serves") as process:
         await said(process, "the gateway answers")
         (tmp_path / "how").write_text("fails")
-        for pid in workers_of(process):
+        for pid in children_of(process.pid):
             os.kill(pid, signal.SIGKILL)
 
         await said(process, "cannot start")
