@@ -23,6 +23,7 @@ from pathlib import Path
 from attacks import ASK, ATTACKS, Attack, Target
 from wire import Reply, request, sent
 
+from bench.rig.processes import resident_bytes, workers_of
 from models.demo.files import CONFIG, WEIGHTS
 from models.launcher.program import free_ports
 
@@ -131,17 +132,6 @@ async def fuzzed(target: Target, folder: Path) -> str:
     return "" if counted is None else counted[1].strip()
 
 
-def workers_of(pid: int) -> list[int]:
-    """The processes that answer for the gateway, by their ids."""
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def resident_bytes(pid: int) -> int:
-    """The process's memory."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
-
-
 def row_of(attack: Attack, replies: Sequence[Reply], slowest_s: float) -> dict[str, object]:
     """What came of one attack."""
     statuses = Counter(reply.status for reply in replies)
@@ -198,7 +188,7 @@ async def run(folder: Path) -> dict[str, object]:
             await slow_readers(target)
             counted = await fuzzed(target, folder)
             await asyncio.sleep(5)
-            memory.append(sum(map(resident_bytes, workers_of(gateway.pid))))
+            memory.append(resident_bytes(workers_of(gateway.pid)))
         alive = gateway.returncode is None
         await answered(target)
     return {

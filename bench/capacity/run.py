@@ -6,17 +6,16 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
 import yaml
 from upstream import TOKENS, UNSURE_PROMPT
 
+from bench.rig.processes import cpu_s, resident_bytes, running, workers_of
 from models.launcher.program import free_ports
 
 HERE = Path(__file__).parent
@@ -24,7 +23,6 @@ SMALLFIRST = Path(sys.executable).with_name("smallfirst")
 CONNECTIONS = 32
 REQUESTS = 256
 ROUNDS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
 PROMPT = "word " * 150
 KINDS: Mapping[str, tuple[str, bool, bool]] = {
     "draft accepted": ("auto", False, False),
@@ -35,47 +33,12 @@ KINDS: Mapping[str, tuple[str, bool, bool]] = {
 }
 
 
-@asynccontextmanager
-async def running(*command: str | Path, url: str) -> AsyncIterator[int]:
-    """A process, by its id, once it answers."""
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
-    try:
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            while True:
-                try:
-                    async with session.get(url):
-                        break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.05)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def config(port: int, upstream: int, store: object) -> dict[str, object]:
     """A cascade over both models."""
     price = {"input": 1.0, "output": 1.0}
     tiers = {name: {"model": name, "price": price, "urls": [f"http://127.0.0.1:{upstream}"]} for name in TOKENS}
     cascades = {"auto": {"tiers": [*TOKENS], "threshold": 0.5}}
     return {"tiers": tiers, "cascades": cascades, "server": {"port": port}, "store": store}
-
-
-def workers_of(pid: int) -> list[int]:
-    """The processes that answer for the gateway, by their ids."""
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds that the process has had."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def memory_mib(pid: int) -> float:
-    """What it has in memory."""
-    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
 
 
 async def asked(url: str, kind: str) -> None:
@@ -100,23 +63,23 @@ async def asked(url: str, kind: str) -> None:
 async def measured(store: object, folder: Path) -> dict[str, object]:
     """Milliseconds of CPU for each kind, by rounds that take turns, and memory before and after."""
     port, upstream = free_ports(2)
-    file = folder / "capacity.yaml"
+    file, log = folder / "capacity.yaml", folder / "log"
     file.write_text(yaml.safe_dump(config(port, upstream, store)))
     url, models = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{upstream}"
     rounds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     async with (
-        running(sys.executable, HERE / "upstream.py", str(upstream), url=f"{models}/v1/models"),
-        running(SMALLFIRST, "serve", file, url=f"{url}/health") as parent,
+        running([sys.executable, HERE / "upstream.py", upstream], ready=f"{models}/v1/models", log=log),
+        running([SMALLFIRST, "serve", file], ready=f"{url}/health", log=log) as parent,
     ):
-        (pid,) = workers_of(parent)
-        at_first = memory_mib(pid)
+        workers = workers_of(parent)
+        at_first = resident_bytes(workers) / 2**20
         for number in range(ROUNDS + 1):
             for kind in KINDS:
-                before = cpu_s(pid)
+                before = cpu_s(workers)
                 await asked(url, kind)
                 if number:  # the first warms up
-                    rounds[kind].append(1000 * (cpu_s(pid) - before) / REQUESTS)
-        at_last = memory_mib(pid)
+                    rounds[kind].append(1000 * (cpu_s(workers) - before) / REQUESTS)
+        at_last = resident_bytes(workers) / 2**20
     costs = {
         kind: {"median": statistics.median(one), "least": min(one), "most": max(one)} for kind, one in rounds.items()
     }

@@ -1,4 +1,4 @@
-"""Programs under measurement: started on one core, with all that they start; their CPU time and memory."""
+"""Programs under measurement: started, on one core if need be, with all that they start; their CPU time and memory."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,13 +22,15 @@ class NotStarted(Exception):
 
 @asynccontextmanager
 async def running(
-    command: Sequence[object], *, core: int, ready: str, log: Path, environment: Mapping[str, str] | None = None
-) -> AsyncIterator[int]:
-    """A program on that core, by its id, which is that of its session too; once `ready`, a URL, answers 200. Raises
-    NotStarted."""
+    command: Sequence[object], *, ready: str, log: Path, core: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[int]:  # fmt: skip
+    """A program, on that core alone if one is named, by its id, which is that of its session too; once `ready`, a URL,
+    answers 200. Raises NotStarted."""
+    pinned = () if core is None else ("taskset", "-c", str(core))
     with log.open("ab") as written:
         process = subprocess.Popen(  # noqa: ASYNC220
-            ["taskset", "-c", str(core), *map(str, command)],
+            [*pinned, *map(str, command)],
             stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=True,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
@@ -76,5 +78,14 @@ def cpu_s(pids: Sequence[int]) -> float:
 
 def memory_mib(leader: int) -> float:
     """What a session's processes have in memory."""
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in session_of(leader))
-    return pages * PAGE_BYTES / 2**20
+    return resident_bytes(session_of(leader)) / 2**20
+
+
+def resident_bytes(pids: Iterable[int]) -> int:
+    """What the processes have in memory; what they share counts for each."""
+    return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * PAGE_BYTES
+
+
+def workers_of(gateway: int) -> list[int]:
+    """The processes that answer for a gateway: the children of its first one."""
+    return [int(one) for one in Path(f"/proc/{gateway}/task/{gateway}/children").read_text().split()]

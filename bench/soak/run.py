@@ -22,17 +22,15 @@ from pathlib import Path
 import aiohttp
 import orjson
 import yaml
+from written import Sample, Soak, page, plotted
+
+from bench.overhead.sides import Side, bare, ours, upstream
+from bench.rig.machine import described
+from bench.rig.processes import resident_bytes, running, workers_of
+from models.launcher.program import free_ports
 
 HERE = Path(__file__).parent
 RIG = HERE.parent / "rig"
-sys.path.append(str(HERE.parent / "overhead"))
-
-from sides import Side, bare, ours, upstream  # noqa: E402
-from written import Sample, Soak, page, plotted  # noqa: E402
-
-from bench.rig.machine import described  # noqa: E402
-from bench.rig.processes import running  # noqa: E402
-from models.launcher.program import free_ports  # noqa: E402
 
 CONNECTIONS, SAMPLES, SETTLED_S = 32, 100, 5.0
 TOKENS_PER_SECOND, STREAM_TOKENS, STREAMS, LAST_TOKENS = 50, 4, 256, 500
@@ -78,18 +76,6 @@ def with_streams(side: Side, streams_port: int) -> None:
     file.write_text(yaml.safe_dump(config))
 
 
-def worker_of(parent: int) -> int:
-    """The process that answers for the gateway; its only child."""
-    (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return int(child)
-
-
-def resident_mb(pid: int) -> float:
-    """What a process has in memory, in 10⁶ bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024 / 1e6
-
-
 def files_of(pid: int) -> int:
     """How many file descriptors it has open."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
@@ -106,10 +92,9 @@ def bytes_in(folder: Path) -> int:
 
 def sampled(requests: int, parent: int, store: Path) -> Sample:
     """Both processes and the store as they are now."""
-    worker = worker_of(parent)
-    return Sample(
-        requests, resident_mb(worker), resident_mb(parent), files_of(worker), files_of(parent), bytes_in(store) / 1e6
-    )
+    (worker,) = workers_of(parent)
+    own, parents = resident_bytes([worker]) / 1e6, resident_bytes([parent]) / 1e6
+    return Sample(requests, own, parents, files_of(worker), files_of(parent), bytes_in(store) / 1e6)
 
 
 async def asked(session: aiohttp.ClientSession, side: Side, kind: Kind) -> None:

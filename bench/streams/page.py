@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from bench.rig.machine import in_words
+
 Runs = Sequence[Mapping[str, Any]]
 
 
 def page(result: Mapping[str, Any]) -> str:
     """All tables."""
-    runs, machine = result["runs"], result["machine"]
+    runs = result["runs"]
     sizes = sorted({run["streams"] for run in runs} - {1})
     lines = [
         "# Streams",
@@ -17,13 +19,11 @@ def page(result: Mapping[str, Any]) -> str:
         "Written by `python bench/streams/run.py`. A server writes every stream at",
         f"{result['pace']} tokens a second, {result['tokens']} tokens each; the gateway, with keys, limits, metrics,",
         "journal and decision log on, has one core, the server and the readers have the other. Each token says when it",
-        "was sent, so",
-        "times are what the gateway adds: to the first token beyond the gate "
-        f"({result['gate']} tokens, {result['holdback']} held back; a held",
-        "stream begins when all of it is there), and between tokens beyond the server's own pauses. CPU time is the",
+        "was sent, so times are what the gateway adds: to the first token beyond the gate",
+        f"({result['gate']} tokens, {result['holdback']} held back; a held stream begins when all of it is there),",
+        "and between tokens beyond the server's own pauses. CPU time is the",
         "process's own, requests and all, divided by the tokens that it read. Medians over rounds; of stalls the worst",
-        f"round. {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, load average at the end",
-        f"{machine['load']:.1f}.",
+        f"round. {in_words(result['machine'])}.",
         "",
         "## One stream after another",
         "",

@@ -12,8 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,16 +20,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
+from page import page
+from plot import draw
+
+from bench.overhead.sides import SMALLFIRST, key_in
+from bench.rig.machine import described
+from bench.rig.processes import running
+from bench.rig.sse_load import Plan
+from models.launcher.program import free_ports
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1]))
-
-from bench.rig.processes import running  # noqa: E402
-from bench.rig.sse_load import Plan  # noqa: E402
-from bench.streams.page import page  # noqa: E402
-from bench.streams.plot import draw  # noqa: E402
-from models.launcher.program import free_ports  # noqa: E402
-
 RIG = HERE.parent / "rig"
 SERVED_CORE, RIG_CORE = 0, 1
 PACE = 50
@@ -39,8 +37,7 @@ TOKENS = 400
 GATE, HOLDBACK = 24, 16
 RAMP_S, WINDOW_S = 2.0, 4.0
 ALONE_TOKENS, ALONE_ANSWERS = 40, 20
-SMALLFIRST = (sys.executable, "-c", "from server.cli.main import app; app()")
-ENVIRONMENT = {"PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +92,6 @@ def config(port: int, upstream: int, folder: Path) -> dict[str, object]:
     }  # fmt: skip
 
 
-def new_key(file: Path) -> str:
-    """A key to the gateway."""
-    made = subprocess.run(
-        [*SMALLFIRST, "keys", "create", file, "bench"], capture_output=True, text=True, check=True,
-        env={**os.environ, **ENVIRONMENT},
-    )  # fmt: skip
-    return next(word for word in made.stdout.split() if word.startswith("sf"))
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a kind of stream is asked for, and whose CPU time and memory that costs."""
@@ -149,7 +137,7 @@ async def measured(sizes: Sequence[int], rounds: int, only: str) -> list[dict[st
         file, log = folder / "streams.yaml", folder / "log"
         file.write_text(yaml.safe_dump(config(ours, upstream, folder)))
         (folder / "trust.json").write_text(json.dumps(TRUST))
-        key = new_key(file)
+        key = key_in(file)
 
         async def begun(*command: object, port: int, core: int) -> int:
             ready = f"http://127.0.0.1:{port}/health"
@@ -160,7 +148,7 @@ async def measured(sizes: Sequence[int], rounds: int, only: str) -> list[dict[st
         wrote = await begun(sys.executable, RIG / "sse_upstream.py", upstream, PACE, port=upstream, core=RIG_CORE)
         raced = await begun(sys.executable, RIG / "sse_upstream.py", unpaced, 0, port=unpaced, core=RIG_CORE)
         relayed = await begun(sys.executable, HERE / "bare.py", bare, upstream, port=bare, core=SERVED_CORE)
-        served = await begun(*SMALLFIRST, "serve", file, port=ours, core=SERVED_CORE)
+        served = await begun(SMALLFIRST, "serve", file, port=ours, core=SERVED_CORE)
         targets = {
             **dict.fromkeys(ALONE, Target(upstream, wrote, {})),
             **dict.fromkeys(BARE, Target(bare, relayed, {})),
@@ -187,13 +175,6 @@ def turns(sizes: Sequence[int], only: str) -> Iterator[tuple[str, int]]:
                 yield name, streams
 
 
-def machine() -> dict[str, object]:
-    """What it ran on."""
-    told = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    model = told[0].partition(":")[2].strip() if told else platform.machine()
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]}
-
-
 def main() -> None:
     """By the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -202,8 +183,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="kinds whose name has this in it")
     parser.add_argument("--here", type=Path, default=HERE, help="the folder to write to")
     told = parser.parse_args()
+    machine = described()
     runs = asyncio.run(measured(told.streams, told.rounds, told.only))
-    result = {"machine": machine(), "pace": PACE, "tokens": TOKENS, "gate": GATE, "holdback": HOLDBACK, "runs": runs}
+    result = {"machine": machine, "pace": PACE, "tokens": TOKENS, "gate": GATE, "holdback": HOLDBACK, "runs": runs}
     (told.here / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     (told.here / "result.md").write_text(page(result))
     draw(result, told.here / "result.png")

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
+from bench.rig.processes import cpu_s, resident_bytes, running, workers_of
 from models.launcher.program import free_ports
 
 HERE = Path(__file__).parent
@@ -48,50 +48,11 @@ class Gateway:
 
     def cpu_s(self) -> list[float]:
         """CPU seconds of each process so far: the parent, then its workers."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [cpu_s(pid) for pid in (self.pid, *map(int, children))]
+        return [cpu_s([pid]) for pid in (self.pid, *workers_of(self.pid))]
 
     def memory_mib(self) -> list[float]:
         """Resident in each process: the parent, then its workers."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [memory_mib(pid) for pid in (self.pid, *map(int, children))]
-
-
-def cpu_s(pid: int) -> float:
-    """Of all threads of a process, to the nanosecond where the kernel counts so."""
-    try:
-        threads = Path(f"/proc/{pid}/task").iterdir()
-        nanoseconds = sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)
-    except OSError:
-        nanoseconds = 0
-    if nanoseconds:
-        return nanoseconds / 1e9
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_mib(pid: int) -> float:
-    """What a process has in memory."""
-    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
-
-
-@asynccontextmanager
-async def running(*command: str | Path, url: str) -> AsyncIterator[int]:
-    """A process, by its id, once it answers."""
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
-    try:
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-            while True:
-                try:
-                    async with session.get(url):
-                        break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.05)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
+        return [resident_bytes([pid]) / 2**20 for pid in (self.pid, *workers_of(self.pid))]
 
 
 @asynccontextmanager
@@ -110,7 +71,7 @@ async def gateway(workers: int, upstream: int, folder: Path) -> AsyncIterator[Ga
     file = folder / f"{workers}.yaml"
     file.write_text(yaml.safe_dump(config))
     url = f"http://127.0.0.1:{port}"
-    async with running(SMALLFIRST, "serve", file, url=f"{url}/health") as pid:
+    async with running([SMALLFIRST, "serve", file], ready=f"{url}/health", log=folder / "log") as pid:
         yield Gateway(workers, url, pid)
 
 
@@ -151,7 +112,7 @@ async def main() -> None:
     models = f"http://127.0.0.1:{upstream}/v1/models"
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        await stack.enter_async_context(running(sys.executable, UPSTREAM, str(upstream), url=models))
+        await stack.enter_async_context(running([sys.executable, UPSTREAM, upstream], ready=models, log=folder / "log"))
         gateways = [await stack.enter_async_context(gateway(workers, upstream, folder)) for workers in WORKERS]
         at_rest = [one.memory_mib() for one in gateways]
         await measured(gateways)
