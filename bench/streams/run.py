@@ -1,7 +1,7 @@
 """What streams cost the gateway, and what it does to their pace: many at once, from a server that writes each at 50
 tokens a second. Writes result.json, result.md and result.png.
 
-    python bench/streams/run.py                       # 256 and 512 streams; about eight minutes
+    python bench/streams/run.py                       # 256 and 512 streams; a quarter of an hour
     python bench/streams/run.py --streams 64 --rounds 1 --only live --here FOLDER
 
 The gateway has one core, with keys, limits, metrics, journal and decision log on; the server and the readers have
