@@ -38,10 +38,18 @@ def demand(flows: Sequence[Flow], waiting: float) -> float:
     Divided by what one server writes in a second it is a number of servers. It is linear in arrivals and in waiting
     requests, so the demands that several gateways see of one tier add up, as long as each of them counts its own.
     """
-    requests = sum(flow.requests for flow in flows)
     written = sum(flow.requests * flow.tokens for flow in flows)
-    tokens = written / requests if requests else max((flow.tokens for flow in flows), default=TOKENS_BEFORE_ANY)
-    return written + waiting * tokens / QUEUE_WITHIN_S
+    return written + waiting * mean_tokens(flows) / QUEUE_WITHIN_S
+
+
+def mean_tokens(flows: Sequence[Flow]) -> float:
+    """What a mean request has a tier write. Arrivals that have nearly faded are so few that they can neither be added
+    up nor multiplied without losing all digits: so each counts by its part of the most."""
+    most = max((flow.requests for flow in flows), default=0.0)
+    if most == 0:
+        return max((flow.tokens for flow in flows), default=TOKENS_BEFORE_ANY)
+    parts = [flow.requests / most for flow in flows]
+    return sum(part * flow.tokens for part, flow in zip(parts, flows, strict=True)) / sum(parts)
 
 
 class Mean:

@@ -1,7 +1,7 @@
 """What a tier will be asked to write is known when requests arrive, before any of them gets to it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.answer import Usage
@@ -47,6 +47,7 @@ def test_requests_that_wait_count_where_nothing_else_arrives() -> None:
 
 
 @given(AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS, st.floats(0, 1), st.floats(0, 1e5))
+@example(5e-324, 0.0, 0.0, 1.0, 1.0, 1.5)
 def test_the_demands_of_gateways_add_up(one, other, waiting, more, reach, tokens) -> None:
     both = demand([Flow(one + other, reach, tokens)], waiting + more)
 
