@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from server.settings.store import POSTGRESQL
 from server.store import sqlite
 from server.store.connecting import WRITES
-from server.store.migrating import OLDER, LaterVersion, migrated
+from server.store.migrating import OLDER, LaterVersion, is_current, migrated
 from server.store.records import StoreDown
 
 READ_S = 5.0
@@ -65,15 +65,25 @@ class Database:
         await asyncio.shield(self._preparing)
 
     async def _prepare(self) -> None:
-        await asyncio.to_thread(import_module, "alembic.command")  # an eighth of a second
         try:
-            async with self._transaction(MIGRATE_S) as connection:
-                await connection.run_sync(migrated)
+            if not await self._is_current():
+                await self._migrate()
         except LaterVersion:
             if not self._was_prepared:
                 raise
             # We are being replaced, and may go on until then: versions only add.
         self._prepared = self._was_prepared = True
+
+    async def _is_current(self) -> bool:
+        async with in_time(self._write_s if self._is_postgresql else None):
+            engine = await self._connected()
+            async with translated(), engine.connect() as connection:
+                return await connection.run_sync(is_current)
+
+    async def _migrate(self) -> None:
+        await asyncio.to_thread(import_module, "alembic.command")  # an eighth of a second
+        async with self._transaction(MIGRATE_S) as connection:
+            await connection.run_sync(migrated)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:

@@ -4,17 +4,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from operator import attrgetter
+from typing import TYPE_CHECKING, Union
 
 from sqlalchemy import JSON, String, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.store.connecting import as_json
 from server.store.gently import each
 from server.store.records import Record
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
 Row = tuple[object, ...]
-Insert = postgresql.Insert | sqlite.Insert
+Insert = Union["postgresql.Insert", sqlite.Insert]
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ async def inserted(connection: AsyncConnection, filing: Filing, rows: Sequence[R
 
 async def inserted_beside_others(connection: AsyncConnection, filing: Filing, rows: Sequence[Row]) -> set[object]:
     """The same where others may be inserting the same rows: only the insertion itself can tell."""
-    once = postgresql.insert(filing.table).on_conflict_do_nothing(index_elements=["id"]).returning(filing.table.c.id)
+    insertion = insert_into(filing.table, connection.dialect.name)
+    once = insertion.on_conflict_do_nothing(index_elements=["id"]).returning(filing.table.c.id)
     named = [dict(zip(filing.columns, row, strict=True)) for row in rows]
     return set((await connection.execute(once, named)).scalars())
 
@@ -96,6 +101,15 @@ def plain(trees: Sequence[int], row: Row) -> Row:
         if told[place] is not None:
             told[place] = as_json(told[place])
     return tuple(told)
+
+
+def insert_into(table: Table, dialect: str) -> Insert:
+    """An insertion that says what becomes of a row that is there, as this kind of database knows it."""
+    if dialect != "postgresql":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # it takes a while, and most do not need it
+
+    return postgresql.insert(table)
 
 
 @cache

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import re2
 from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    import re2
 
 REDACTED = "[redacted]"
 
@@ -17,7 +19,7 @@ class Redaction:
     """The expressions, in RE2's syntax; none takes nothing out. Whatever one of them matches is replaced; matches that
     overlap or touch are one."""
 
-    patterns: tuple[re2._Regexp, ...] = ()
+    patterns: "tuple[re2._Regexp, ...]" = ()
 
     @classmethod
     def of(cls, patterns: Sequence[str]) -> Self:
@@ -85,8 +87,10 @@ class Redaction:
 NOTHING = Redaction()
 
 
-def compiled(pattern: str) -> re2._Regexp:
+def compiled(pattern: str) -> "re2._Regexp":
     """The expression. Raises ValueError."""
+    import re2  # most do not need it
+
     options = re2.Options()
     options.log_errors = False
     try:

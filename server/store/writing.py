@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.store.counting import NUMBERS, Counts, Slot, added, counts_of
 from server.store.gently import each
-from server.store.inserting import Filing, Insert, Row, inserted, writable
+from server.store.inserting import Filing, Insert, Row, insert_into, inserted, writable
 from server.store.records import Audit, Decision, Feedback, Passed, Record
 from server.store.tables import AUDITS, DECISIONS, FEEDBACK, PASSED, PLACES, USAGE
 
@@ -50,7 +49,7 @@ async def count(connection: AsyncConnection, sums: Mapping[Slot, Counts]) -> Non
 @cache
 def adding(dialect: str) -> Insert:
     """What adds to a day's usage, as this kind of database knows it."""
-    first = postgresql.insert(USAGE) if dialect == "postgresql" else sqlite.insert(USAGE)
+    first = insert_into(USAGE, dialect)
     more = {name: USAGE.c[name] + first.excluded[name] for name in NUMBERS}
     return first.on_conflict_do_update(index_elements=list(Slot._fields), set_=more)
 
