@@ -11,6 +11,7 @@ import typer
 
 from server.cli.console import WRONG_USE, complain
 from server.cli.key_commands import keys
+from server.garbage import not_looking
 
 app = typer.Typer(
     name="smallfirst",
@@ -35,7 +36,8 @@ def up(
     ] = None,
 ) -> None:
     """Start the engines that CONFIG names and the gateway in front of them, and keep them running."""
-    from server.cli.up import run_up
+    with not_looking():
+        from server.cli.up import run_up
 
     raise typer.Exit(run_up(config, os.environ))
 
@@ -46,7 +48,8 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, help="So many processes answer, whatever CONFIG says.")] = None,
 ) -> None:
     """Start the gateway alone; the servers at the tiers' `urls` run elsewhere. SIGHUP reads CONFIG again."""
-    from server.cli.serve import run_serve
+    with not_looking():
+        from server.cli.serve import run_serve
 
     raise typer.Exit(run_serve(config, os.environ, workers=workers))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.garbage import look_seldom
+from server.garbage import look_seldom, not_looking
 
 
 @pytest.fixture
@@ -36,3 +36,16 @@ def test_cycles_of_later_are_still_found() -> None:
     del made, one
 
     assert gc.collect() > 100
+
+
+@pytest.mark.usefixtures("_as_before")
+def test_nobody_looks_while_the_gateway_is_imported_and_what_came_is_there_to_stay() -> None:
+    looks = sum(stats["collections"] for stats in gc.get_stats())
+
+    with not_looking():
+        [[] for _ in range(100_000)]
+        kept: list[object] = [[] for _ in range(10_000)]
+
+    assert looks == sum(stats["collections"] for stats in gc.get_stats())
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > len(kept)
