@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.answer import Delta, Draft, Finish, Piece, choice_of, text_of
+from models.gathering import Gathered
 from models.prompt import Prompt
 from models.resuming import may_go_on
 from router.calibration import LEAST
@@ -52,7 +53,7 @@ class Stream:
     """A draft of one choice on its way through gate and holdback.
 
     `opened` and `doubt` are None until there is such a thing; `tokenizer` is the first delta's; `finish` is the draft's
-    end.
+    end; `shown_tokens` is how many were let out.
     """
 
     def __init__(self, gate: Gate, policy: Policy, prompt: Prompt) -> None:
@@ -65,14 +66,15 @@ class Stream:
         self._evidence = EvidenceSoFar(policy.scorer)
         self._held: deque[Delta] = deque()
         self._held_tokens = 0
-        self._pieces: list[Piece] = []
-        self._shown_pieces = 0
+        self._shown = Gathered()
+        self._rest: deque[Piece] = deque()
         self._is_plain = True
         self._looked_for_loops_at = 0
         self.opened: Opening | None = None
         self.doubt: Judgement | None = None
         self.tokenizer: str | None = None
         self.finish = Finish(None)
+        self.shown_tokens = 0
 
     def take(self, delta: Delta) -> Sequence[Delta]:
         """What may be shown now that this has come; doubt may have come with it."""
@@ -82,7 +84,7 @@ class Stream:
         for piece in delta.pieces:
             self._evidence.add(piece)
             self._is_plain = self._is_plain and piece.is_plain
-            self._pieces.append(without_tokens(piece) if self.opened else piece)
+            self._rest.append(without_tokens(piece) if self.opened else piece)
         if self.opened is None and not delta.ends:
             self._try_gate()
         elif self.opened is not None and self._rules.on_doubt == "continue":
@@ -115,22 +117,17 @@ class Stream:
     @property
     def shown(self) -> Sequence[Piece]:
         """The pieces that were let out."""
-        return self._pieces[: self._shown_pieces]
+        return self._shown.pieces
 
     @property
     def shows(self) -> bool:
         """Whether any piece was let out."""
-        return self._shown_pieces > 0
-
-    @property
-    def shown_tokens(self) -> int:
-        """How many were let out."""
-        return sum(piece.length for piece in self.shown)
+        return self._shown.count > 0
 
     @property
     def rest(self) -> Sequence[Piece]:
         """Those that were not."""
-        return self._pieces[self._shown_pieces :]
+        return [*self._rest]
 
     @property
     def is_the_drafters_alone(self) -> bool:
@@ -139,7 +136,12 @@ class Stream:
 
     @property
     def _draft(self) -> Draft:
-        return Draft((choice_of(self._pieces),) if self._pieces else ())
+        pieces = self._pieces
+        return Draft((choice_of(pieces),) if pieces else ())
+
+    @property
+    def _pieces(self) -> list[Piece]:
+        return [*self._shown.pieces, *self._rest]
 
     def _try_gate(self) -> None:
         probability = self._probability()
@@ -149,7 +151,7 @@ class Stream:
             self.doubt = Judgement(GoUp("unsure"), self._evidence.score, self._evidence.confidence)
         elif self._may_open and probability >= max(self._rules.open_at, LEAST) and self._may_be_shown():
             self.opened = Opening(self._evidence.tokens, probability)
-            self._pieces = [without_tokens(piece) for piece in self._pieces]
+            self._rest = deque(map(without_tokens, self._rest))
 
     def _probability(self) -> float | None:
         """P(the whole draft will be accepted) at each size that the gate was fitted for, and where it is 0 for sure."""
@@ -225,7 +227,9 @@ class Stream:
     def _out(self) -> Delta:
         delta = self._held.popleft()
         self._held_tokens -= delta.length
-        self._shown_pieces += len(delta.pieces)
+        self.shown_tokens += delta.length
+        for _ in delta.pieces:
+            self._shown.add(self._rest.popleft())
         return delta
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from models.answer import Choice, Piece, Usage, choice_of
+from models.gathering import Gathered
 from models.prompt import Prompt
 from models.tokens import NO_TOKENS, Tokens
 from models.wire import JsonObject, WireMessage
@@ -79,16 +80,18 @@ class Draft:
 
     def __init__(self, most: int) -> None:
         self._most = most + BEYOND_TOKENS if most else 0
-        self._pieces: dict[int, list[Piece]] = {}
+        self._pieces: dict[int, Gathered] = {}
         self._tokens: Counter[int] = Counter()
         self._cut: set[int] = set()
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """More of it."""
         for piece in pieces:
-            kept = self._pieces.setdefault(piece.index, [])
-            if self._tokens[piece.index] < self._most and len(kept) <= self._most:
-                kept.append(piece)
+            kept = self._pieces.get(piece.index)
+            if kept is None:
+                kept = self._pieces[piece.index] = Gathered()
+            if self._tokens[piece.index] < self._most and kept.count <= self._most:
+                kept.add(piece)
             else:
                 self._cut.add(piece.index)
             self._tokens[piece.index] += len(piece.tokens)
@@ -96,7 +99,7 @@ class Draft:
     def evidence(self, prompt: Prompt) -> tuple[int, Tokens]:
         """The tokens that speak for the draft, and how many there are in all; of several choices those of the one that
         was least likely."""
-        seen = {index: tokens_of(choice_of(pieces), prompt) for index, pieces in self._pieces.items()}
+        seen = {index: tokens_of(choice_of(kept.pieces), prompt) for index, kept in self._pieces.items()}
         index = next(iter(seen), 0) if len(seen) < 2 else min(seen, key=lambda one: mean(seen[one]))
         tokens = seen.get(index, NO_TOKENS)
         return self._tokens[index] if index in self._cut else len(tokens), tokens[: self._most]
