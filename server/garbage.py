@@ -22,7 +22,7 @@ def look_seldom() -> None:
 @contextmanager
 def not_looking() -> Iterator[None]:
     """Not at all meanwhile, and what there is in the end is there to stay: for importing, of which next to nothing is
-    garbage, and of whose time looking takes a fifth."""
+    garbage, and of whose time looking takes a seventh."""
     gc.disable()
     try:
         yield
