@@ -6,6 +6,7 @@ from pathlib import Path
 from fakes.redis import running_redis
 from redis.exceptions import ResponseError
 
+from models.launcher.program import free_ports
 from server.doctor.limiting import of_limits
 from server.limits.link import why
 from server.settings.limits import LimitsSettings
@@ -40,7 +41,8 @@ async def test_there_is_nothing_to_say_of_memory() -> None:
 
 
 async def test_a_node_of_a_cluster_is_none_for_limits_whether_it_has_all_slots_or_not(tmp_path: Path) -> None:
-    async with running_redis(tmp_path, "--cluster-enabled", "yes") as node:
+    (between_nodes,) = free_ports(1)  # Redis would take a port 10,000 higher, which is none for a high one
+    async with running_redis(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(between_nodes)) as node:
         (without,) = await of_limits(settings(node.url))
         assert await node.told("CLUSTER ADDSLOTSRANGE 0 16383") == b"+OK"
         while await node.told("GET x") != b"$-1":  # noqa: ASYNC110 - it says so to nobody
