@@ -1,7 +1,8 @@
 """The results, and the page that shows them."""
 
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.rig.machine import in_words
@@ -12,7 +13,8 @@ Samples = dict[tuple[str, int, str], list[dict[str, float]]]
 
 @dataclass(slots=True)
 class Result:
-    """What was seen, by kind of request, number of connections and gateway; `failed` says why one was not measured."""
+    """What was seen, by kind of request, number of connections and gateway; `failed` says why one was not measured,
+    `restarts` how often one was started anew, because it did not come to rest behind a kind of request."""
 
     machine: dict[str, object]
     rounds: int
@@ -20,6 +22,7 @@ class Result:
     samples: Samples
     versions: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    restarts: Counter[str] = field(default_factory=Counter)
     at_rest_mib: dict[str, float] = field(default_factory=dict)
     at_last_mib: dict[str, float] = field(default_factory=dict)
 
@@ -31,7 +34,8 @@ class Result:
         ]
         return {
             "machine": self.machine, "rounds": self.rounds, "seconds": self.seconds, "versions": self.versions,
-            "failed": self.failed, "at_rest_mib": self.at_rest_mib, "at_last_mib": self.at_last_mib, "samples": samples,
+            "failed": self.failed, "restarts": self.restarts, "at_rest_mib": self.at_rest_mib,
+            "at_last_mib": self.at_last_mib, "samples": samples,
         }  # fmt: skip
 
     def forget(self, kind: str, name: str) -> None:
@@ -105,8 +109,21 @@ def page(result: Result) -> str:
         f"| {name} | {known} | {result.at_rest_mib[name]:.0f} | {result.at_last_mib[name]:.0f} |"
         for name, known in result.versions.items()
     ]
-    parts += ["", *(f"- Not measured: {name}: {why}." for name, why in result.failed.items())]
+    parts += ["", *(f"- Not measured: {name}: {why}." for name, why in result.failed.items()), *oddities(result)]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def oddities(result: Result) -> Iterator[str]:
+    """What else a reader should know of a gateway."""
+    for about, times in result.restarts.items():
+        yield f"- Started anew, for it went on working after its clients had left: {about}: {times} times."
+    for (kind, connections, name), runs in result.samples.items():
+        if reopened := sum(run["reopened"] for run in runs):
+            requests = sum(run["requests"] for run in runs)
+            yield (
+                f"- {name}, {kind}, {connections} connections: {reopened:,} were closed before an answer, and opened"
+                f" again, over {requests:,} answers."
+            )
 
 
 def table(result: Result, kind: str) -> Sequence[str]:

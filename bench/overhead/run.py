@@ -14,7 +14,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -24,16 +24,18 @@ from plot import plotted
 from sides import Side, bare, ours, request_of, upstream
 
 from bench.rig.machine import described
-from bench.rig.processes import NotStarted, memory_mib, running
+from bench.rig.processes import NotStarted, comes_to_rest, memory_mib, running
 from models.launcher.program import free_ports
 
 HERE = Path(__file__).parent
 LOAD = HERE.parent / "rig" / "load.py"
 CONNECTIONS = (32, 1)
+REST_S = 3.0
+MOST_OF_WHY = 200
 
 
 class NotAnswered(Exception):
-    """A gateway that did not answer as it should; the load generator printed why."""
+    """A gateway that did not answer as it should, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,28 @@ KINDS = (
 )
 
 
+@dataclass(slots=True)
+class Started:
+    """A gateway on a core, by its session."""
+
+    side: Side
+    core: int
+    log: Path
+    session: int = 0
+    _runs: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        """Until it is ready. Raises NotStarted."""
+        side = self.side
+        ready = f"http://127.0.0.1:{side.port}{side.ready}"
+        process = running(side.command, core=self.core, ready=ready, log=self.log, environment=side.environment)
+        self.session = await self._runs.enter_async_context(process)
+
+    async def stop(self) -> None:
+        """End it, if it runs."""
+        await self._runs.aclose()
+
+
 async def asked(
     side: Side, kind: Kind, connections: int, seconds: float, *, session: int, core: int
 ) -> dict[str, float]:
@@ -67,11 +91,11 @@ async def asked(
         file.flush()
         process = await asyncio.create_subprocess_exec(
             "taskset", "-c", str(core), sys.executable, LOAD, file.name, str(side.port), str(connections),
-            str(seconds), str(session), stdout=asyncio.subprocess.PIPE,
+            str(seconds), str(session), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        printed, _ = await process.communicate()
+        printed, complaint = await process.communicate()
     if process.returncode:
-        raise NotAnswered("it did not answer each request with a whole 200")
+        raise NotAnswered(complaint.decode().strip().rpartition("\n")[2][:MOST_OF_WHY])
     seen: dict[str, float] = orjson.loads(printed)
     head = str(seen.pop("head")).lower()
     if side.name == "smallfirst" and f"x-smallfirst-escalated: {kind.escalates}" not in head:
@@ -79,20 +103,25 @@ async def asked(
     return seen
 
 
-async def taken(result: Result, side: Side, kind: Kind, connections: int, *, session: int, core: int) -> None:
-    """One sample, unless this gateway has no such kind of request, or could not answer one before."""
+async def taken(result: Result, one: Started, kind: Kind, connections: int, *, core: int) -> None:
+    """One sample, unless this gateway has no such kind of request, or could not answer one before. What is left to do
+    behind it is not left to burden the next one: a gateway that does not come to rest is started anew."""
+    side = one.side
     about = f"{side.name}, {kind.name}"
     if kind.model not in side.models or about in result.failed:
         return
     try:
-        seen = await asked(side, kind, connections, result.seconds, session=session, core=core)
+        seen = await asked(side, kind, connections, result.seconds, session=one.session, core=core)
+        result.samples[kind.name, connections, side.name].append(seen)
     except NotAnswered as failed:
         if side.name in (BARE, OURS):
             raise
         result.failed[about] = str(failed)
         result.forget(kind.name, side.name)
-        return
-    result.samples[kind.name, connections, side.name].append(seen)
+    if not await comes_to_rest(one.session, REST_S):
+        result.restarts[about] += 1
+        await one.stop()
+        await one.start()
 
 
 async def measured(options: argparse.Namespace, folder: Path) -> Result:
@@ -107,37 +136,34 @@ async def measured(options: argparse.Namespace, folder: Path) -> Result:
     result = Result(machine, options.rounds, options.seconds, samples=defaultdict(list))
     async with AsyncExitStack() as stack:
 
-        async def started(side: Side, core: int) -> int:
-            return await stack.enter_async_context(
-                running(
-                    side.command, core=core, ready=f"http://127.0.0.1:{side.port}{side.ready}",
-                    log=folder / f"{side.name}.log", environment=side.environment,
-                )
-            )  # fmt: skip
+        async def started(side: Side, core: int) -> Started:
+            one = Started(side, core, folder / f"{side.name}.log")
+            stack.push_async_callback(one.stop)
+            await one.start()
+            return one
 
         await started(upstream(asked_port), own_core)
-        sessions: dict[str, int] = {}
-        sides: list[Side] = []
+        sides: list[Started] = []
         for side in [ceiling, *own, *others]:
             if isinstance(side, tuple):
                 result.failed[side[0]] = side[1]
                 continue
             try:
-                sessions[side.name] = await started(side, gateway_core)
+                one = await started(side, gateway_core)
             except NotStarted as failed:
                 result.failed[side.name] = str(failed).splitlines()[0]
                 continue
-            sides.append(side)
+            sides.append(one)
             result.versions[side.name] = side.version
-            result.at_rest_mib[side.name] = memory_mib(sessions[side.name])
+            result.at_rest_mib[side.name] = memory_mib(one.session)
         for number in range(options.rounds):
             turned = [*sides[number % len(sides) :], *sides[: number % len(sides)]]
             for kind, connections in [(kind, count) for kind in KINDS for count in CONNECTIONS]:
-                for side in turned:
-                    await taken(result, side, kind, connections, session=sessions[side.name], core=own_core)
+                for one in turned:
+                    await taken(result, one, kind, connections, core=own_core)
             print(f"round {number + 1} of {options.rounds}", flush=True)
-        for side in sides:
-            result.at_last_mib[side.name] = memory_mib(sessions[side.name])
+        for one in sides:
+            result.at_last_mib[one.side.name] = memory_mib(one.session)
     return result
 
 

@@ -14,6 +14,7 @@ import aiohttp
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 READY_S = 120
+LOOK_S, REST = 0.1, 0.2  # what is at rest takes less than that share of a core
 
 
 class NotStarted(Exception):
@@ -74,6 +75,19 @@ def cpu_s(pids: Sequence[int]) -> float:
     """CPU seconds that the processes have had, by the kernel's own clocks (clock_getcpuclockid(3)): to the nanosecond,
     where /proc counts in hundredths of a second."""
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
+
+
+async def comes_to_rest(leader: int, within_s: float) -> bool:
+    """Wait until a session's processes have hardly anything to do any more; whether that came in time."""
+    deadline_s = time.monotonic() + within_s
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(OSError):  # one of them has ended meanwhile
+            pids = [*session_of(leader)]
+            before_s = cpu_s(pids)
+            await asyncio.sleep(LOOK_S)
+            if cpu_s(pids) - before_s <= REST * LOOK_S:
+                return True
+    return False
 
 
 def memory_mib(leader: int) -> float:
