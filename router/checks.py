@@ -13,7 +13,7 @@ LOOP_WINDOW = 4000
 FINISHED = {"stop", "length", "tool_calls", "function_call"}
 CALL_MARKUP = ("<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<function=")
 REFUSAL = re.compile(
-    r"""^\W*
+    r"""^\W*+
     (?:(?:i[’']m|i\ am)\ (?:very\ |so\ )?sorry\b[^.!?]{0,40}?(?:\bbut\ |,\ |\.\ )
     |sorry,?\ (?:but\ )?
     |unfortunately,?\ )?

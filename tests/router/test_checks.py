@@ -79,6 +79,8 @@ def test_a_text_ends_in_repeats_where_it_ends_in_some_piece_that_often(
         (choice("anything", refusal="no"), True),
         (choice("Unfortunately, I am not able to say."), True),
         (choice("Sorry, but I can’t provide that."), True),
+        (choice("\n***\n> “I can't help with that.”"), True),
+        (choice("... " * 1000), False),
         (choice("The word 'sorry' has five letters."), False),
         (choice("The Concorde was an airliner."), False),
         (choice("'No puedo' means \"I am unable to\" in English."), False),
