@@ -10,6 +10,7 @@ import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import orjson
 
@@ -17,7 +18,16 @@ from models.answer import Delta, Finish, Piece, Speculation, Usage
 from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, Overloaded, Unreachable
 from models.forms import CHAT_PATH, FormName
 from models.tokens import NO_TOKENS, Token, Tokens
-from models.wire import WireChoice, WireLogprobs, WireMessage, WireReply, WireToken, WireToolCall, WireUsage
+from models.wire import (
+    WireAlternative,
+    WireChoice,
+    WireLogprobs,
+    WireMessage,
+    WireReply,
+    WireToken,
+    WireToolCall,
+    WireUsage,
+)
 
 NOT_A_REPLY = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MAX_MESSAGE = 500
@@ -82,9 +92,15 @@ def tokens_of(entries: Sequence[WireToken]) -> Tokens:
     texts = tuple([entry["token"] for entry in entries])
     "".join(texts)  # raises a TypeError where one is no text
     logprobs = logprobs_of([entry["logprob"] for entry in entries])
-    beside = [entry.get("top_logprobs") for entry in entries]
-    likely = [logprobs_of([other["logprob"] for other in others]) if others else () for others in beside]
-    return Tokens(texts, logprobs, tuple(likely))
+    beside = [entry.get("top_logprobs") or () for entry in entries]
+    return Tokens(texts, logprobs, alternatives_of(beside) if any(beside) else ((),) * len(texts))
+
+
+def alternatives_of(beside: Sequence[Sequence[WireAlternative]]) -> tuple[tuple[float, ...], ...]:
+    """The log-probabilities of the likely tokens in each one's place, which are checked as one column too."""
+    flat = logprobs_of([other["logprob"] for others in beside for other in others])
+    ends = [*accumulate(map(len, beside))]
+    return tuple([flat[start:end] for start, end in zip([0, *ends], ends, strict=False)])
 
 
 def text_piece_of(choice: WireChoice) -> Piece:

@@ -87,8 +87,8 @@ def lead(token: Token) -> float:
     """One token's lead, in probability."""
     if len(token.alternatives) < 2:
         return math.exp(token.logprob)
-    first, second = sorted(token.alternatives, reverse=True)[:2]
-    return math.exp(first) - math.exp(second)
+    ordered = sorted(token.alternatives)
+    return math.exp(ordered[-1]) - math.exp(ordered[-2])
 
 
 def entropy(tokens: Tokens) -> float:
@@ -99,10 +99,13 @@ def entropy(tokens: Tokens) -> float:
 
 def spread(token: Token) -> float:
     """One token's entropy, in nats; of the five likeliest alternatives, however many a client asked for."""
-    likeliest = sorted(token.alternatives, reverse=True)[:ALTERNATIVES]
-    known = [math.exp(logprob) for logprob in likeliest or (token.logprob,)]
-    parts = [*known, max(0.0, 1.0 - math.fsum(known))]
-    return -math.fsum(part * math.log(part) for part in parts if part > 0.0)
+    likeliest = token.alternatives or (token.logprob,)
+    if len(likeliest) > ALTERNATIVES:
+        likeliest = tuple(sorted(likeliest, reverse=True)[:ALTERNATIVES])
+    known = [*map(math.exp, likeliest)]
+    left = 1.0 - math.fsum(known)
+    parts = [part * logprob for part, logprob in zip(known, likeliest, strict=True) if part > 0.0]
+    return -math.fsum([*parts, left * math.log(left)] if left > 0.0 else parts)
 
 
 def probability(logprob: float) -> float:
