@@ -24,27 +24,33 @@ class NotStarted(Exception):
 @asynccontextmanager
 async def running(
     command: Sequence[object], *, ready: str, log: Path, core: int | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None, apart: bool = True,
 ) -> AsyncIterator[int]:  # fmt: skip
     """A program, on that core alone if one is named, by its id, which is that of its session too; once `ready`, a URL,
-    answers 200. Raises NotStarted."""
+    answers 200. Raises NotStarted.
+
+    Where it is not `apart`, it is in the caller's session: Linux has sessions share the processor alike, however many
+    processes they have (sched(7), autogroups). Then it must end what it starts itself.
+    """
     pinned = () if core is None else ("taskset", "-c", str(core))
     with log.open("ab") as written:
         process = subprocess.Popen(  # noqa: ASYNC220
             [*pinned, *map(str, command)],
-            stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=apart,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
     try:
         await answering(ready, process, log)
         yield process.pid
     finally:
+        end = os.killpg if apart else os.kill
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+            end(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if apart or process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                end(process.pid, signal.SIGKILL)
         process.wait()
 
 

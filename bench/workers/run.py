@@ -78,7 +78,7 @@ async def gateway(workers: int, upstream: int, folder: Path) -> AsyncIterator[tu
     (port,) = free_ports(1)
     file = configured(workers, port, upstream, folder)
     url = f"http://127.0.0.1:{port}"
-    async with running([SMALLFIRST, "serve", file], ready=f"{url}/health", log=folder / "log") as pid:
+    async with running([SMALLFIRST, "serve", file], ready=f"{url}/health", log=folder / "log", apart=False) as pid:
         yield url, pid
 
 
@@ -148,7 +148,8 @@ async def main(options: argparse.Namespace) -> None:
     models = f"http://127.0.0.1:{upstream}/v1/models"
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        await stack.enter_async_context(running([sys.executable, UPSTREAM, upstream], ready=models, log=folder / "log"))
+        said = [sys.executable, UPSTREAM, upstream]
+        await stack.enter_async_context(running(said, ready=models, log=folder / "log", apart=False))
 
         async def started(workers: int, name: str) -> tuple[str, int]:
             return await stack.enter_async_context(gateway(workers, upstream, folder / name))
@@ -181,7 +182,7 @@ def page(
     at_last: Sequence[Sequence[float]],
 ) -> str:
     """The numbers for a reader."""
-    rows = [row(kind, one, gateways[0]) for kind in gateways[0].costs for one in gateways]
+    rows = [row(kind, one, gateways) for kind in gateways[0].costs for one in gateways]
     memory = [
         f"| {one.workers} | {first[0]:.0f} | {max(first[1:]):.0f} | {max(last[1:]):.0f} |"
         for one, first, last in zip(gateways, at_rest, at_last, strict=True)
@@ -196,12 +197,13 @@ def page(
         "streams of 300 chunks; static models; metrics, journal and decision log (SQLite). The ratio is the median of",
         f"the rounds' own ratios; at most {TARGET} is the target. Gateways of one worker each, asked at once, share",
         "nothing but the machine: what they take beyond one is what processes do to each other's caches where there",
-        "are more of them, load and models among them, than cores; what workers take beyond these is their own.",
+        "are more of them, load and models among them, than cores; what workers take beyond these is their own. All",
+        "are in one session, so that the scheduler has each process count alike.",
         f"{in_words(machine)}.",
         "How much faster several workers are is not measured here: that takes as many cores, and some for the load.",
         "",
-        "| request | workers | CPU ms a request | ratio to one worker | busiest process' share |",
-        "|---|--:|--:|--:|--:|",
+        "| request | workers | CPU ms a request | ratio to one worker | to as many gateways | busiest process' share |",
+        "|---|--:|--:|--:|--:|--:|",
         *rows,
         "",
         "Resident memory in MiB, pages that processes share counted in each:",
@@ -213,12 +215,20 @@ def page(
     return "\n".join(lines) + "\n"
 
 
-def row(kind: str, one: Gateways, alone: Gateways) -> str:
+def row(kind: str, one: Gateways, gateways: Sequence[Gateways]) -> str:
     """One kind of request with so many workers."""
     costs = one.costs[kind]
-    ratio = statistics.median(cost / base for cost, base in zip(costs, alone.costs[kind], strict=True))
+    apart = next((other for other in gateways if other.workers == one.workers and len(other.urls) > 1), one)
+    to_one = f"{ratio(costs, gateways[0].costs[kind]):.2f}"
+    to_apart = "" if apart is one else f"{ratio(costs, apart.costs[kind]):.2f}"
     spread = f"{statistics.median(costs):.2f} ({min(costs):.2f} to {max(costs):.2f})"
-    return f"| {kind} | {one.name} | {spread} | {ratio:.2f} | {100 * statistics.median(one.busiest[kind]):.0f} % |"
+    busiest = f"{100 * statistics.median(one.busiest[kind]):.0f} %"
+    return f"| {kind} | {one.name} | {spread} | {to_one} | {to_apart} | {busiest} |"
+
+
+def ratio(costs: Sequence[float], bases: Sequence[float]) -> float:
+    """The median of the rounds' own."""
+    return statistics.median(cost / base for cost, base in zip(costs, bases, strict=True))
 
 
 if __name__ == "__main__":
