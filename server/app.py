@@ -33,6 +33,7 @@ from server.pools import watched
 from server.readiness import Leaving, Readiness
 from server.refusing import refusing, wordings
 from server.settings.schema import Settings
+from server.store.keeper import Keeper
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
 
@@ -103,7 +104,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         new_session([] if tracing is None else [tracing.of_calls]) as session,
         opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
         guarded(settings, app.state.state) as access,
-        admitting(settings, app.state.metrics) as admission,
+        admitting(settings, app.state.metrics, keeper_in(keeping)) as admission,
     ):
         app.state.tracing = tracing
         app.state.keeping = keeping
@@ -122,6 +123,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
 
 
+def keeper_in(keeping: Keeping | None) -> Keeper | None:
+    """Who keeps what is done here, if anybody does."""
+    return None if keeping is None else keeping.keeper
+
+
 @asynccontextmanager
 async def tracing_of(settings: Settings, version: str) -> "AsyncIterator[Tracing | None]":
     """Who traces requests, where that is wanted: it needs the extra `tracing`."""
@@ -138,7 +144,7 @@ def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
     """The cascades by their names, each with its auditor."""
     settings: Settings = app.state.settings
     keeping: Keeping | None = app.state.keeping
-    ledger = MemoryLedger() if keeping is None else keeping.keeper
+    ledger = keeper_in(keeping) or MemoryLedger()
     metrics, draw = app.state.metrics, Random()
     overseen = {
         name: Overseen(

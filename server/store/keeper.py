@@ -17,6 +17,7 @@ from server.store.journal import Journal, JournalFull
 from server.store.lines import BadLine, Lately, line_of
 from server.store.records import Feedback, Placed, Record, StoreDown
 from server.store.segment import Segment
+from server.store.spending import EVERY_S, Spending
 from server.store.tally import Loss, Tally
 from server.store.usage import Asked, Used, used
 from server.store.writing import write
@@ -50,6 +51,7 @@ class Keeper:
         self._begun = asyncio.Event()
         self._begun.set()
         self._look_at_s = self._forget_at_s = 0.0
+        self._spending: Spending | None = None
         tally.watch(lambda: journal.left)
 
     def keep(self, record: Record) -> bool:
@@ -89,6 +91,12 @@ class Keeper:
         """What was used, as far as it is in the store. Raises StoreDown."""
         return await self._database.read(lambda connection: used(connection, asked))
 
+    def follow(self, spending: Spending) -> None:
+        """From now on tell it what this process has written, and have it look what others have: first when the store
+        has what was left in the journal."""
+        self._spending = spending
+        self._news.set()
+
     async def run(self) -> None:
         """Drain the journal into the store, until cancelled; also what ended processes left behind."""
         self._begun.clear()
@@ -116,8 +124,17 @@ class Keeper:
             self._look_at_s = now_s + LOOK_EVERY_S
         await self._database.prepare()
         await self.drain()
+        await self._follow()
         if self._keep_days is not None and now_s >= self._forget_at_s:
             await self._forget_some(time.time() - self._keep_days * DAY_S, now_s)
+
+    async def _follow(self) -> None:
+        if self._spending is None:
+            return
+        try:
+            await self._spending.follow(self._database)
+        except StoreDown as down:
+            log.warning("what callers have spent cannot be read", cause=str(down))
 
     def _failed(self, pause_s: float, cause: str) -> None:
         self._fails = True
@@ -137,29 +154,31 @@ class Keeper:
         for _ in range(len(read) - len(records) + int(chunk.torn > 0)):
             self._dropped("torn")
         try:
-            await self._write(records)
+            await self._write(records, segment)
         except Refused:
-            await self._write_singly(records)
+            await self._write_singly(records, segment)
         self._journal.drained(segment, chunk)
 
-    async def _write(self, records: Sequence[Record]) -> None:
+    async def _write(self, records: Sequence[Record], segment: Segment) -> None:
         if not records:
             return
         async with self._database.writing() as connection:
             await write(connection, records)
         self._tally.written(records)
+        if self._spending is not None and segment.is_own:
+            self._spending.wrote(records)
 
-    async def _write_singly(self, records: Sequence[Record]) -> None:
+    async def _write_singly(self, records: Sequence[Record], segment: Segment) -> None:
         """What the database refuses for what it is must not hold up the rest."""
         for record in records:
             try:
-                await self._write([record])
+                await self._write([record], segment)
             except Refused as refused:
                 self._dropped("refused", str(refused))
 
     async def _wait_for_news(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY_S):
+            async with asyncio.timeout(LOOK_EVERY_S if self._spending is None else EVERY_S):
                 await self._news.wait()
                 await asyncio.sleep(GATHER_S)
         self._news.clear()
