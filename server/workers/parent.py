@@ -13,6 +13,7 @@ from server.settings.reading import SettingsError
 from server.settings.schema import Settings
 from server.workers.link import Gone, Link, Word
 from server.workers.metrics import ParentMetrics
+from server.workers.pulse import Pulse
 from server.workers.round import Rounds
 from server.workers.signals import Signals
 from server.workers.timers import Timers
@@ -45,6 +46,7 @@ class Parent:
         self._metrics = ParentMetrics()
         self._rounds = Rounds(self._timers, self._metrics.registry)
         self._workers: list[Worker] = []
+        self._pulse = Pulse(self._timers, self._workers, start_s=START_S, kill=self._kill)
         self._serving: Generation | None = None
         self._coming: Generation | None = Generation(settings)
         self._is_due = False
@@ -60,6 +62,7 @@ class Parent:
             self._selector.register(self._signals.fileno(), selectors.EVENT_READ)
             if self._coming is not None:
                 self._start_all(self._coming)
+            self._pulse.look()
             while self._workers or self._ends is None:
                 self._turn()
         return self._code
@@ -96,6 +99,7 @@ class Parent:
         except Gone:
             self._gone(worker)
             return
+        worker.missed = 0
         for word, said in words:
             match word:
                 case Word.READY:

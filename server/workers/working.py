@@ -15,6 +15,7 @@ from server.settings.schema import Settings
 from server.workers.leaving_server import LeavingServer
 from server.workers.link import Gone, Link, Word
 from server.workers.listening import Listeners
+from server.workers.pulse import BEAT_S
 from server.workers.sharing import part_of
 from server.workers.totals import FAMILIES, Families, families_of
 from server.workers.worker import NOT_STARTED
@@ -39,7 +40,14 @@ class ObedientServer(LeavingServer):
         loop.add_reader(self._link.fileno(), self._hear)
         look_seldom()
         self._link.send(Word.READY)
+        self._beat()
         await super().main_loop()
+
+    def _beat(self) -> None:
+        """Say that the event loop turns, until it is closed; nothing, while the parent does not listen."""
+        if not self._link.is_behind:
+            self._link.send(Word.BEAT)
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _hear(self) -> None:
         try:
