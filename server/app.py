@@ -24,6 +24,7 @@ from server.doors.responses import RESPONSES
 from server.endpoints import DOORS, answering, count_tokens, get_decision, not_stored, passing, take_feedback
 from server.following import Following
 from server.front import Front
+from server.handing import NOTHING, take
 from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
@@ -55,6 +56,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.bodies = Bodies(settings.server.most_bodies_bytes)
     app.state.describe = describing(app)
     app.state.admin_listener = app.state.totals = None
+    app.state.handed = NOTHING
     doors = {door.path: answering(door) for door in DOORS}
     passages = {path: passing(path) for path in ENDPOINTS}
     app.add_middleware(Front, endpoints={**doors, **passages}, wordings=wordings())
@@ -112,6 +114,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.admission = admission
         app.state.leaving.on_close(admission.close)
         served = app.state.served = build(settings, session)
+        take(app.state.handed, served.cascades, settings.models)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
         app.state.metrics.watch(served.pools, served.waiting)

@@ -44,8 +44,8 @@ def run_serve(config: Path, environment: Mapping[str, str], workers: int | None 
         refuse_moved(settings.server, again.server)
         return again
 
-    def work_at(own: Settings, place: int, link: Link) -> int:
-        return work(own, state, place, listeners, link)
+    def work_at(own: Settings, place: int, link: Link, learned: bytes) -> int:
+        return work(own, state, place, listeners, link, learned)
 
     return ended(Parent(settings, read=read, work=work_at, close=listeners.close).run())
 

@@ -6,6 +6,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -27,14 +28,14 @@ MOST_STARTS = 5
 GRACE_S = 30.0  # beyond what a worker gives itself
 
 Read = Callable[[], Settings]
-Work = Callable[[Settings, int, Link], int]
+Work = Callable[[Settings, int, Link, bytes], int]
 
 log = structlog.get_logger()
 
 
 class Parent:
-    """Of workers that each do `work`, by settings that `read` reads again on SIGHUP, or raises SettingsError. `close`
-    is called when no more will be started."""
+    """Of workers that each do `work`, with what the one before them had learned, by settings that `read` reads again on
+    SIGHUP, or raises SettingsError. `close` is called when no more will be started."""
 
     def __init__(self, settings: Settings, *, read: Read, work: Work, close: Callable[[], None]) -> None:
         self._read = read
@@ -49,6 +50,7 @@ class Parent:
         self._pulse = Pulse(self._timers, self._workers, start_s=START_S, kill=self._kill)
         self._serving: Generation | None = None
         self._coming: Generation | None = Generation(settings)
+        self._learned: dict[int, bytes] = {}
         self._is_due = False
         self._ends: Word | None = None
         self._code = 0
@@ -104,6 +106,8 @@ class Parent:
             match word:
                 case Word.READY:
                     self._is_ready(worker)
+                case Word.LEARNED if worker.generation is self._serving:
+                    self._learned[worker.place] = said
                 case Word.ASKED:
                     self._rounds.asked(worker, self._workers)
                 case Word.TOLD:
@@ -119,7 +123,9 @@ class Parent:
         self._timers.after(START_S, lambda: self._is_late(generation))
 
     def _start(self, generation: Generation, place: int) -> None:
-        worker = forked(generation, place, lambda link: self._work(generation.settings, place, link), self._let_go)
+        learned = self._learned.get(place % max(1, len(self._learned)), b"")
+        work = partial(self._work, generation.settings, place)
+        worker = forked(generation, place, lambda link: work(link, learned), self._let_go)
         self._workers.append(worker)
         self._selector.register(worker.link.fileno(), selectors.EVENT_READ, worker)
 
@@ -139,6 +145,7 @@ class Parent:
 
     def _take_over(self, generation: Generation) -> None:
         before, self._serving, self._coming = self._serving, generation, None
+        self._learned = {place: said for place, said in self._learned.items() if place in generation.places}
         self._pause_s = FIRST_PAUSE_S
         log.info("the gateway answers", workers=len(generation.places), reloaded=before is not None)
         if before is not None:

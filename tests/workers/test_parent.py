@@ -25,7 +25,7 @@ settings = Settings.model_validate({"tiers": {"small": tier}, "server": {"worker
 def stuck():
     time.sleep(3600)
 
-def work(_settings, place, link):
+def work(_settings, place, link, _learned):
     how = (folder / "how").read_text()
     with (folder / "started").open("a") as started:
         started.write(how + "\\n")
