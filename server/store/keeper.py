@@ -143,11 +143,15 @@ class Keeper:
         log.warning("store cannot be written to", cause=cause, retry_s=pause_s, journal_bytes=self._journal.left)
 
     async def drain(self) -> None:
-        """Bring to the store all that is in the journal by now. Raises StoreDown, or OSError."""
-        while (segment := self._journal.next()) is not None:
-            await self._drain_from(segment)
+        """Bring to the store all that is in the journal by now; there may be more at any time. Raises StoreDown, or
+        OSError."""
+        left = self._journal.left
+        while left > 0 and (segment := self._journal.next()) is not None:
+            left -= await self._drain_from(segment)
 
-    async def _drain_from(self, segment: Segment) -> None:
+    async def _drain_from(self, segment: Segment) -> int:
+        """Some of it; how many bytes."""
+        begun = segment.drained
         chunk = await asyncio.to_thread(segment.read, CHUNK_BYTES)
         read = await each(self._lately.record_of, chunk.lines)
         records = [record for record in read if record is not None]
@@ -158,6 +162,7 @@ class Keeper:
         except Refused:
             await self._write_singly(records, segment)
         self._journal.drained(segment, chunk)
+        return chunk.end - begun
 
     async def _write(self, records: Sequence[Record], segment: Segment) -> None:
         if not records:

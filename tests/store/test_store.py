@@ -424,3 +424,26 @@ def test_ids_are_unlike_and_in_order() -> None:
     assert len(set(ids)) == 100
     assert [one[:12] for one in ids] == sorted(one[:12] for one in ids)
     assert all(len(one) == 32 for one in ids)
+
+
+async def test_who_drains_comes_to_an_end_however_fast_the_journal_fills(place: Place) -> None:
+    """Else what ended processes left is never found, and nothing that is old is forgotten."""
+    store = store_of(place)
+    await store.database.prepare()
+    first = decision()
+    store.keeper.keep(first)
+
+    async def fill() -> None:
+        while True:
+            store.keeper.keep(decision())
+            await asyncio.sleep(0)
+
+    filling = asyncio.create_task(fill())
+    try:
+        async with asyncio.timeout(10):
+            await store.keeper.drain()
+    finally:
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
+    assert rows(place, f"SELECT count(*) FROM decisions WHERE id = '{first.id}'") == [(1,)]  # noqa: S608 - ours
+    await store.close()
