@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -70,16 +70,26 @@ class Keeper:
             return True
         return False
 
-    async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
+    async def audits_since(self, cascade: str, after: int, *, formerly: Collection[str] = ()) -> Sequence[Placed]:
         """See Ledger. What ended processes left in the journal is among them. While this gateway cannot write to the
         store, others hardly can: what they find is not there to be read."""
+        await self._is_readable()
+        return await self._database.read(
+            lambda connection: asking.audits_since(connection, cascade, after, formerly=formerly)
+        )
+
+    async def former_names(self, artefact: str, known: Collection[str]) -> Collection[str]:
+        """See Ledger."""
+        await self._is_readable()
+        return await self._database.read(lambda connection: asking.former_names(connection, artefact, known))
+
+    async def _is_readable(self) -> None:
         try:
             await asyncio.wait_for(self._begun.wait(), READ_S)
         except TimeoutError as late:
             raise StoreDown("what was left in the journal is not in the store yet") from late
         if self._fails:
             raise StoreDown("the store cannot be written to")
-        return await self._database.read(lambda connection: asking.audits_since(connection, cascade, after))
 
     async def find(self, given: str, key: str | None = None) -> Found | None:
         """The latest request that has this id, of this key or of any, with what was said of it. Raises StoreDown where

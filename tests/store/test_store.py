@@ -447,3 +447,19 @@ async def test_who_drains_comes_to_an_end_however_fast_the_journal_fills(place: 
         await asyncio.gather(filling, return_exceptions=True)
     assert rows(place, f"SELECT count(*) FROM decisions WHERE id = '{first.id}'") == [(1,)]  # noqa: S608 - ours
     await store.close()
+
+
+async def test_audits_are_found_by_the_names_that_their_cascade_had_before(place: Place) -> None:
+    store = store_of(place)
+    named = [("old", "a"), ("auto", "a"), ("older", "a"), ("other", "a"), ("odd", "b"), ("old", None)]
+    for number, (cascade, artefact) in enumerate(named):
+        store.keeper.keep(audit(cascade=cascade, artefact=artefact, cost=float(number)))
+    await store.drain()
+
+    formerly = await store.keeper.former_names("a", {"auto", "other"})
+    seen = await store.keeper.audits_since("auto", 0, formerly=formerly)
+
+    await store.close()
+    assert list(formerly) == ["old", "older"]
+    assert [one.audit.cost for one in seen] == [0.0, 1.0, 2.0, 5.0]
+    assert [one.place for one in seen] == sorted(one.place for one in seen)
