@@ -47,7 +47,7 @@ class Parent:
         self._metrics = ParentMetrics()
         self._rounds = Rounds(self._timers, self._metrics.registry)
         self._workers: list[Worker] = []
-        self._pulse = Pulse(self._timers, self._workers, start_s=START_S, kill=self._kill)
+        self._pulse = Pulse(self._timers, self._workers, start_s=START_S, kill=self._kill_one)
         self._serving: Generation | None = None
         self._coming: Generation | None = Generation(settings)
         self._learned: dict[int, bytes] = {}
@@ -254,7 +254,11 @@ class Parent:
         for worker in late:
             if worker in self._workers:
                 log.error("a worker did not end in time", pid=worker.pid)
-                worker.signal(signal.SIGKILL)
+                self._kill_one(worker)
+
+    def _kill_one(self, worker: Worker) -> None:
+        if worker in self._workers:
+            worker.signal(signal.SIGKILL)
 
     def _let_go(self) -> None:
         """In a new worker: what is its parent's."""

@@ -20,7 +20,7 @@ class Pulse:
     """Of these workers. One that does not answer yet may take `start_s`."""
 
     def __init__(
-        self, timers: Timers, workers: Sequence[Worker], *, start_s: float, kill: Callable[[Sequence[Worker]], None]
+        self, timers: Timers, workers: Sequence[Worker], *, start_s: float, kill: Callable[[Worker], None]
     ) -> None:
         self._timers = timers
         self._workers = workers
@@ -31,9 +31,9 @@ class Pulse:
         """Now, and again and again."""
         self._timers.after(BEAT_S, self.look)
         for worker in self._workers:
-            worker.missed += 1
             if worker.missed == self._most_of(worker):
                 self._give_up(worker)
+            worker.missed += 1
 
     def _most_of(self, worker: Worker) -> int:
         return round((worker.generation.settings.server.hung_s if worker.is_ready else self._start_s) / BEAT_S)
@@ -41,4 +41,4 @@ class Pulse:
     def _give_up(self, worker: Worker) -> None:
         log.error("a worker hangs", pid=worker.pid, silent_s=worker.missed * BEAT_S, answered=worker.is_ready)
         worker.signal(TELL_WHERE)
-        self._timers.after(WHERE_S, lambda: self._kill([worker]))
+        self._timers.after(WHERE_S, lambda: self._kill(worker))
