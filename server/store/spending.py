@@ -13,7 +13,7 @@ from typing import Literal
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.store.counting import NOBODY, day_of
+from server.store.counting import DAY_S, NOBODY, day_numbered, day_of
 from server.store.database import Database
 from server.store.records import Decision, Passed, Record
 from server.store.tables import AUDITS, USAGE
@@ -22,6 +22,7 @@ Whose = Literal["keys", "everybody"]
 Costs = Mapping[str, Mapping[str, float]]  # by key, then by day and by month
 Found = Mapping[str, tuple[float, float]]  # what each key spent in a day, and in its month
 
+CALLERS = (Decision, Passed)  # audits are the operator's own
 EVERY_S = 2.0
 REST = 20.0  # times what the last look took
 
@@ -38,18 +39,16 @@ class Spending:
         self._now_s = now_s
         self._clock_s = clock_s
         self._own: dict[str, dict[str, float]] = {}
+        self._fresh: dict[tuple[float, str | None], float] = defaultdict(float)
         self._seen: Found = {}
         self._due_s = -math.inf
 
     def wrote(self, records: Iterable[Record]) -> None:
         """These of this process's own are in the store now."""
+        fresh = self._fresh
         for record in records:
-            if not isinstance(record, Decision | Passed):
-                continue
-            day, key, cost = day_of(record.time), record.key or NOBODY, cost_of(record)
-            for period in (day, month_of(day)):
-                costs = self._own.setdefault(period, defaultdict(float))
-                costs[key] += cost
+            if isinstance(record, CALLERS):
+                fresh[record.time // DAY_S, record.key] += record.cost
 
     async def follow(self, database: Database) -> None:
         """Look and tell, if it is time. What this process wrote is in the store, and nothing of it is being written.
@@ -67,9 +66,18 @@ class Spending:
 
     def _tell(self, day: str, found: Found) -> None:
         """What is not as it was the last time."""
+        self._fold()
         news = {key: costs for key, costs in found.items() if self._seen.get(key) != costs}
         self._own, self._seen = lately(self._own), found
         self._told({key: self._of_others(key, day, *costs) for key, costs in news.items()})
+
+    def _fold(self) -> None:
+        """What was written since, into the sums."""
+        fresh, self._fresh = self._fresh, defaultdict(float)
+        for (number, key), cost in fresh.items():
+            day = day_numbered(int(number))
+            for period in (day, month_of(day)):
+                self._own.setdefault(period, defaultdict(float))[key or NOBODY] += cost
 
     def _of_others(self, key: str, day: str, in_day: float, in_month: float) -> Mapping[str, float]:
         whole = {day: in_day, month_of(day): in_month}
@@ -101,11 +109,6 @@ async def counted(connection: AsyncConnection, day: str) -> Found:
     wanted = select(USAGE.c.key, in_day, func.sum(USAGE.c.cost)).where(of_month).group_by(USAGE.c.key)
     rows = await connection.execute(wanted)
     return {key: (float(of_day), float(whole)) for key, of_day, whole in rows}
-
-
-def cost_of(record: Decision | Passed) -> float:
-    """As usage counts it."""
-    return record.cost if isinstance(record, Passed) else sum(step.cost for step in record.steps)
 
 
 def month_of(day: str) -> str:
