@@ -11,6 +11,7 @@ very dear requests, as long as the level is not at its end; there the target can
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from dataclasses import dataclass
 
 WINDOW = 200  # drafts whose confidences are kept
 WARMED_UP = 50  # drafts before the configured threshold is left
@@ -20,6 +21,20 @@ LARGEST_STEP = 2.0  # of one request's error
 RECENT = 1_000  # requests
 TOLERATED = 0.02
 EVERYTHING = math.nextafter(1.0, 2.0)  # a threshold that no confidence reaches
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """All that a budget knows: the `confidences` of the last drafts, the oldest first, the `level` at which the
+    threshold is their quantile, how many requests are in the means of their parts and wholes, and what is yet to be
+    worked off."""
+
+    confidences: tuple[float, ...]
+    level: float
+    requests: int
+    part: float
+    whole: float
+    owed: float
 
 
 class Budget:
@@ -62,6 +77,19 @@ class Budget:
         """Whether the last requests were above the target though all that the threshold can do is done."""
         share = self.share
         return share is not None and self._level <= 0 and share > self.target + TOLERATED
+
+    @property
+    def learned(self) -> Learned:
+        """All that it knows now."""
+        return Learned(tuple(self._arrived), self._level, self._learned, self._part, self._whole, self._owed)
+
+    def go_on(self, learned: Learned) -> None:
+        """Go on from what another of the same target knew."""
+        self._arrived = deque(learned.confidences, WINDOW)
+        self._ordered = sorted(self._arrived)
+        self._level = learned.level
+        self._learned = learned.requests
+        self._part, self._whole, self._owed = learned.part, learned.whole, learned.owed
 
     def saw(self, confidence: float) -> None:
         """A draft was scored. Raises ValueError where that is no number."""

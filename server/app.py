@@ -24,6 +24,7 @@ from server.doors.responses import RESPONSES
 from server.endpoints import DOORS, answering, count_tokens, get_decision, not_stored, passing, take_feedback
 from server.following import Following
 from server.front import Front
+from server.handing import NOTHING, take
 from server.limits.opening import admitting
 from server.listing import document, get_model, health, list_cascades, list_models, list_pools, metrics, ready
 from server.metrics import Metrics
@@ -33,6 +34,7 @@ from server.pools import watched
 from server.readiness import Leaving, Readiness
 from server.refusing import refusing, wordings
 from server.settings.schema import Settings
+from server.store.keeper import Keeper
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
 
@@ -54,6 +56,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.bodies = Bodies(settings.server.most_bodies_bytes)
     app.state.describe = describing(app)
     app.state.admin_listener = app.state.totals = None
+    app.state.handed = NOTHING
     doors = {door.path: answering(door) for door in DOORS}
     passages = {path: passing(path) for path in ENDPOINTS}
     app.add_middleware(Front, endpoints={**doors, **passages}, wordings=wordings())
@@ -103,7 +106,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         new_session([] if tracing is None else [tracing.of_calls]) as session,
         opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
         guarded(settings, app.state.state) as access,
-        admitting(settings, app.state.metrics) as admission,
+        admitting(settings, app.state.metrics, keeper_in(keeping)) as admission,
     ):
         app.state.tracing = tracing
         app.state.keeping = keeping
@@ -111,6 +114,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.admission = admission
         app.state.leaving.on_close(admission.close)
         served = app.state.served = build(settings, session)
+        take(app.state.handed, served.cascades, settings.models)
         app.state.readiness = Readiness(served)
         app.state.started_s = int(time.time())
         app.state.metrics.watch(served.pools, served.waiting)
@@ -120,6 +124,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         at_once = {name: cascade.audits.at_once for name, cascade in settings.cascades.items()}
         async with watched(served.pools), auditing(auditors, at_once), operators_served(app):
             yield
+
+
+def keeper_in(keeping: Keeping | None) -> Keeper | None:
+    """Who keeps what is done here, if anybody does."""
+    return None if keeping is None else keeping.keeper
 
 
 @asynccontextmanager
@@ -138,7 +147,7 @@ def oversee(app: FastAPI, served: Served) -> dict[str, Overseen]:
     """The cascades by their names, each with its auditor."""
     settings: Settings = app.state.settings
     keeping: Keeping | None = app.state.keeping
-    ledger = MemoryLedger() if keeping is None else keeping.keeper
+    ledger = keeper_in(keeping) or MemoryLedger()
     metrics, draw = app.state.metrics, Random()
     overseen = {
         name: Overseen(

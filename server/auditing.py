@@ -6,7 +6,7 @@ while the final tier has no room, and end when the gateway does.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
@@ -137,11 +137,12 @@ class Ticket:
 class Auditor:
     """Of one cascade: draws, asks, compares, keeps, and folds what the ledger has of all gateways into the watches,
     each into that of its cluster. `sampling` is None where audits are off; `has_room` says whether the final tier has
-    some."""
+    some, `others` are the other cascades there are."""
 
     def __init__(
         self, cascade: Cascade, watches: Mapping[str | None, Watch], *, sampling: Sampling | None, comparing: Comparing,
         has_room: Callable[[], bool], ledger: Ledger, counting: Counting, now_s: Callable[[], float] = time.time,
+        others: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.cascade = cascade
         self.watches = watches
@@ -154,6 +155,8 @@ class Auditor:
         self._tallies = dict[str | None, Tally[Audit]]()
         self._queue = asyncio.Queue[Job](QUEUED)
         self._place = 0
+        self._others = others
+        self._formerly: Collection[str] | None = None
         self._own: set[str] = set()
         self._states = {cluster: watch.standing.state for cluster, watch in watches.items()}
 
@@ -211,7 +214,7 @@ class Auditor:
     async def fold(self) -> None:
         """Take in what the ledger has and this gateway has not folded yet."""
         try:
-            while placed := await self._ledger.audits_since(self.cascade.name, self._place):
+            while placed := await self._placed():
                 for one in placed:
                     self._learn(one)
             for watch in self.watches.values():
@@ -221,6 +224,14 @@ class Auditor:
         except Exception:  # neither may a mistake of ours end the tasks that this is done in
             log.exception("folding audits failed", cascade=self.cascade.name)
         self._tell()
+
+    async def _placed(self) -> Sequence[Placed]:
+        """The next that are not folded, by all names that the cascade has had: a new name is no new certificate."""
+        if self._formerly is None:
+            artefact = next((watch.artefact for watch in self.watches.values()), None)
+            known = {self.cascade.name, *self._others}
+            self._formerly = () if artefact is None else await self._ledger.former_names(artefact, known)
+        return await self._ledger.audits_since(self.cascade.name, self._place, formerly=self._formerly)
 
     async def _followed(self, job: Job) -> Audit | Nothing:
         """What it finds, for who follows its request too."""

@@ -129,6 +129,7 @@ def auditor_of(
         has_room=lambda: final.pressure == 0,
         ledger=ledger,
         counting=counting,
+        others=served.cascades.keys() - {name},
     )
 
 

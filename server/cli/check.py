@@ -15,6 +15,7 @@ from server.building import served_policy, trusted_of
 from server.cli.console import WRONG_USE, complain
 from server.cli.engines import Engine, engines_of
 from server.cli.fitting import refuse_unfit, unchecked
+from server.limits.account import is_unbudgeted
 from server.settings.cascade import AuditSettings, BudgetSettings, CascadeSettings, StreamSettings
 from server.settings.reading import SettingsError, read_settings
 from server.settings.schema import Settings
@@ -99,6 +100,8 @@ def forgotten(settings: Settings, state: Path | None) -> Iterator[str]:
     for name, cascade in settings.cascades.items():
         if promise(cascade) and cascade.audits.rate is not None and cascade.audits.spend_per_day is not None:
             yield f"cascade {name}: an alarm is forgotten when the gateway ends, because nothing is kept"
+    if settings.limits.url == "memory" and not is_unbudgeted(settings.limits.default.allowance):
+        yield "limits: budgets begin anew when the gateway ends or is reloaded, because nothing is kept"
 
 
 def price(tier: TierSettings) -> str:

@@ -10,7 +10,8 @@ from server.workers.listening import listener_at
 
 
 def refuse_unguarded(settings: Settings, state: Path | None) -> None:
-    """Raise SettingsError where keys have no place, or operators no listener."""
+    """Raise SettingsError where keys have no place, or operators no listener: for who starts engines before it would
+    find out."""
     refuse_unkeyed(settings, state)
     admin = settings.server.admin
     if settings.server.admin_port and is_taken(admin.host, settings.server.admin_port):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from server.cli.console import WRONG_USE, complain
-from server.cli.guarding import refuse_unguarded, refuse_unkeyed
+from server.cli.guarding import refuse_unkeyed
 from server.logs import set_up_logs
 from server.settings.reading import PREFIX, SettingsError, read_settings
 from server.settings.schema import Settings
@@ -27,7 +27,7 @@ def run_serve(config: Path, environment: Mapping[str, str], workers: int | None 
     state = state_folder(environment)
     try:
         settings = servable(config, environment)
-        refuse_unguarded(settings, state)
+        refuse_unkeyed(settings, state)
     except SettingsError as wrong:
         complain(wrong.mistakes)
         return WRONG_USE
@@ -44,8 +44,8 @@ def run_serve(config: Path, environment: Mapping[str, str], workers: int | None 
         refuse_moved(settings.server, again.server)
         return again
 
-    def work_at(own: Settings, place: int, link: Link) -> int:
-        return work(own, state, place, listeners, link)
+    def work_at(own: Settings, place: int, link: Link, learned: bytes) -> int:
+        return work(own, state, place, listeners, link, learned)
 
     return ended(Parent(settings, read=read, work=work_at, close=listeners.close).run())
 

@@ -1,12 +1,13 @@
-"""Limits kept in this process: no I/O, and forgotten when it ends."""
+"""Limits kept in this process, without I/O. What other processes have spent, before it or beside it, it is told."""
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from server.access.caller import Allowance
-from server.limits.account import Account
-from server.limits.holding import Hold, limited, rates_of
+from server.limits.account import Account, Others, is_unbudgeted, lately
+from server.limits.holding import Hold, limited, rates_of, unavailable
 from server.limits.standing import Amount, Moment, moment_of
 
 SWEEP_S = 60.0
@@ -56,6 +57,10 @@ class Accounts(Generic[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._of.values()))
 
+    def known(self, caller: str) -> Entry | None:
+        """The caller's, if there is one."""
+        return self._of.get(caller)
+
     def __len__(self) -> int:
         return len(self._of)
 
@@ -70,15 +75,21 @@ class Accounts(Generic[Entry]):
 
 
 class MemoryLimiter:
-    """For one gateway."""
+    """For one gateway. Where it is to be told what was spent before, callers with a budget are refused when it was not
+    within `alone_s` of its beginning; until then it goes by what it knows. None: there is nobody to tell it."""
 
-    def __init__(self, now: Now = now) -> None:
-        self.accounts = Accounts(lambda _caller: Account())
+    def __init__(self, now: Now = now, *, alone_s: float | None = None) -> None:
+        self.accounts = Accounts(self._opened)
+        self.told = asyncio.Event()
+        self._others: dict[str, Others] = {}
         self._now = now
+        self._until_s = None if alone_s is None else now().clock_s + alone_s
 
     async def reserve(self, caller: str, allowance: Allowance, wanted: Amount) -> Hold:
         """Take so much from what the caller may take. Raises Limited."""
         moment, wanted = self._now(), wanted.bounded()
+        if self._until_s is not None and moment.clock_s > self._until_s and not is_unbudgeted(allowance):
+            raise unavailable()
         account = self.accounts.of(caller, moment)
         refused = account.take(allowance, wanted, moment)
         rates = rates_of(account.standing(allowance, moment), allowance)
@@ -91,3 +102,19 @@ class MemoryLimiter:
                 account.never_was()
 
         return Hold(rates, over)
+
+    def heard(self, spent: Mapping[str, Mapping[str, int]]) -> None:
+        """This is what other processes have spent for these callers, by their ids, by day and by month in billionths;
+        for others it is as before, or nothing."""
+        moment = self._now()
+        for caller, lately_spent in spent.items():
+            known = self._others.get(caller, Others())
+            self._others[caller] = others = Others(spent=lately({**known.spent, **lately_spent}, moment))
+            account = self.accounts.known(caller)
+            if account is not None:
+                account.heard(others)
+        self._until_s = None
+        self.told.set()
+
+    def _opened(self, caller: str) -> Account:
+        return Account(others=self._others.get(caller, Others()))

@@ -55,11 +55,15 @@ class Settings(Section):
                 raise ValueError(f"cascades.{name}.tiers: a tier is listed twice")
             refuse_odd_opinions(f"cascades.{name}.opinions", cascade.opinions, cascade.tiers, self.tiers)
             foresight = None if cascade.trust is None else cascade.trust.skip
-            models = {tier: settings.model for tier, settings in self.tiers.items()}
-            refuse_odd_skip(f"cascades.{name}.skip", cascade.skip, foresight, models)
+            refuse_odd_skip(f"cascades.{name}.skip", cascade.skip, foresight, self.models)
             refuse_stream(f"cascades.{name}.stream", cascade, self.tiers)
             refuse_misfit(f"cascades.{name}.trust", cascade, self.tiers)
         return self
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """What the tiers' servers call their models."""
+        return {name: tier.model for name, tier in self.tiers.items()}
 
 
 def refuse_stream(where: str, cascade: CascadeSettings, tiers: Mapping[str, TierSettings]) -> None:

@@ -42,6 +42,7 @@ class ServerSettings(Section):
     deadline_s: Seconds = 900.0
     shutdown_s: Seconds = 30.0
     workers: Annotated[int, Field(ge=1, le=256)] = 1
+    hung_s: Annotated[float, Field(ge=2, le=3600)] = 30.0
     drain_s: Annotated[float, Field(ge=0, le=600)] = 0.0
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """What the store says: of one request, of the audits in their order, and of what is too old to be kept."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row, RowMapping, Table, and_, delete, or_, select
@@ -38,11 +38,20 @@ async def said_of(connection: AsyncConnection, decision: Decision) -> list[Feedb
     return [*said, *[AUDIT.validate_python(fields_of(row)) for row in await connection.execute(audited)]]
 
 
-async def audits_since(connection: AsyncConnection, cascade: str, after: int) -> Sequence[Placed]:
-    """A cascade's audits behind a place, in order; a thousand at most."""
-    wanted = select(AUDITS).where(AUDITS.c.cascade == cascade, AUDITS.c.place > after).order_by(AUDITS.c.place)
+async def audits_since(
+    connection: AsyncConnection, cascade: str, after: int, *, formerly: Collection[str] = ()
+) -> Sequence[Placed]:
+    """A cascade's audits behind a place, by its name and those that it had before, in order; a thousand at most."""
+    names = [cascade, *formerly]
+    wanted = select(AUDITS).where(AUDITS.c.cascade.in_(names), AUDITS.c.place > after).order_by(AUDITS.c.place)
     rows = await connection.execute(wanted.limit(MOST_AUDITS))
     return [PLACED.validate_python({"place": fields["place"], "audit": fields}) for fields in map(fields_of, rows)]
+
+
+async def former_names(connection: AsyncConnection, artefact: str, known: Collection[str]) -> list[str]:
+    """The names, none of those that are known, by which an artefact's audits were kept."""
+    wanted = select(AUDITS.c.cascade).where(AUDITS.c.artefact == artefact, AUDITS.c.cascade.not_in(known)).distinct()
+    return sorted((await connection.execute(wanted)).scalars())
 
 
 async def with_texts(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -17,6 +17,7 @@ from server.store.journal import Journal, JournalFull
 from server.store.lines import BadLine, Lately, line_of
 from server.store.records import Feedback, Placed, Record, StoreDown
 from server.store.segment import Segment
+from server.store.spending import EVERY_S, Spending
 from server.store.tally import Loss, Tally
 from server.store.usage import Asked, Used, used
 from server.store.writing import write
@@ -50,6 +51,7 @@ class Keeper:
         self._begun = asyncio.Event()
         self._begun.set()
         self._look_at_s = self._forget_at_s = 0.0
+        self._spending: Spending | None = None
         tally.watch(lambda: journal.left)
 
     def keep(self, record: Record) -> bool:
@@ -68,16 +70,26 @@ class Keeper:
             return True
         return False
 
-    async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
+    async def audits_since(self, cascade: str, after: int, *, formerly: Collection[str] = ()) -> Sequence[Placed]:
         """See Ledger. What ended processes left in the journal is among them. While this gateway cannot write to the
         store, others hardly can: what they find is not there to be read."""
+        await self._is_readable()
+        return await self._database.read(
+            lambda connection: asking.audits_since(connection, cascade, after, formerly=formerly)
+        )
+
+    async def former_names(self, artefact: str, known: Collection[str]) -> Collection[str]:
+        """See Ledger."""
+        await self._is_readable()
+        return await self._database.read(lambda connection: asking.former_names(connection, artefact, known))
+
+    async def _is_readable(self) -> None:
         try:
             await asyncio.wait_for(self._begun.wait(), READ_S)
         except TimeoutError as late:
             raise StoreDown("what was left in the journal is not in the store yet") from late
         if self._fails:
             raise StoreDown("the store cannot be written to")
-        return await self._database.read(lambda connection: asking.audits_since(connection, cascade, after))
 
     async def find(self, given: str, key: str | None = None) -> Found | None:
         """The latest request that has this id, of this key or of any, with what was said of it. Raises StoreDown where
@@ -88,6 +100,12 @@ class Keeper:
     async def used(self, asked: Asked) -> list[Used]:
         """What was used, as far as it is in the store. Raises StoreDown."""
         return await self._database.read(lambda connection: used(connection, asked))
+
+    def follow(self, spending: Spending) -> None:
+        """From now on tell it what this process has written, and have it look what others have: first when the store
+        has what was left in the journal."""
+        self._spending = spending
+        self._news.set()
 
     async def run(self) -> None:
         """Drain the journal into the store, until cancelled; also what ended processes left behind."""
@@ -116,8 +134,17 @@ class Keeper:
             self._look_at_s = now_s + LOOK_EVERY_S
         await self._database.prepare()
         await self.drain()
+        await self._follow()
         if self._keep_days is not None and now_s >= self._forget_at_s:
             await self._forget_some(time.time() - self._keep_days * DAY_S, now_s)
+
+    async def _follow(self) -> None:
+        if self._spending is None:
+            return
+        try:
+            await self._spending.follow(self._database)
+        except StoreDown as down:
+            log.warning("what callers have spent cannot be read", cause=str(down))
 
     def _failed(self, pause_s: float, cause: str) -> None:
         self._fails = True
@@ -126,40 +153,47 @@ class Keeper:
         log.warning("store cannot be written to", cause=cause, retry_s=pause_s, journal_bytes=self._journal.left)
 
     async def drain(self) -> None:
-        """Bring to the store all that is in the journal by now. Raises StoreDown, or OSError."""
-        while (segment := self._journal.next()) is not None:
-            await self._drain_from(segment)
+        """Bring to the store all that is in the journal by now; there may be more at any time. Raises StoreDown, or
+        OSError."""
+        left = self._journal.left
+        while left > 0 and (segment := self._journal.next()) is not None:
+            left -= await self._drain_from(segment)
 
-    async def _drain_from(self, segment: Segment) -> None:
+    async def _drain_from(self, segment: Segment) -> int:
+        """Some of it; how many bytes."""
+        begun = segment.drained
         chunk = await asyncio.to_thread(segment.read, CHUNK_BYTES)
         read = await each(self._lately.record_of, chunk.lines)
         records = [record for record in read if record is not None]
         for _ in range(len(read) - len(records) + int(chunk.torn > 0)):
             self._dropped("torn")
         try:
-            await self._write(records)
+            await self._write(records, segment)
         except Refused:
-            await self._write_singly(records)
+            await self._write_singly(records, segment)
         self._journal.drained(segment, chunk)
+        return chunk.end - begun
 
-    async def _write(self, records: Sequence[Record]) -> None:
+    async def _write(self, records: Sequence[Record], segment: Segment) -> None:
         if not records:
             return
         async with self._database.writing() as connection:
             await write(connection, records)
         self._tally.written(records)
+        if self._spending is not None and segment.is_own:
+            self._spending.wrote(records)
 
-    async def _write_singly(self, records: Sequence[Record]) -> None:
+    async def _write_singly(self, records: Sequence[Record], segment: Segment) -> None:
         """What the database refuses for what it is must not hold up the rest."""
         for record in records:
             try:
-                await self._write([record])
+                await self._write([record], segment)
             except Refused as refused:
                 self._dropped("refused", str(refused))
 
     async def _wait_for_news(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY_S):
+            async with asyncio.timeout(LOOK_EVERY_S if self._spending is None else EVERY_S):
                 await self._news.wait()
                 await asyncio.sleep(GATHER_S)
         self._news.clear()

@@ -1,7 +1,7 @@
 """Keeps audits for as long as the process lives, where there is no store."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
 from server.store.records import Audit, Placed, Record
@@ -25,7 +25,12 @@ class MemoryLedger:
         self._placed.append(Placed(self._place, record))
         return True
 
-    async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
+    async def audits_since(self, cascade: str, after: int, *, formerly: Collection[str] = ()) -> Sequence[Placed]:
         """See Ledger."""
-        later = (one for one in self._placed if one.place > after and one.audit.cascade == cascade)
+        names = {cascade, *formerly}
+        later = (one for one in self._placed if one.place > after and one.audit.cascade in names)
         return list(islice(later, AT_ONCE))
+
+    async def former_names(self, artefact: str, known: Collection[str]) -> Collection[str]:  # noqa: ARG002 - as Ledger
+        """See Ledger: nobody had another name in this process."""
+        return ()

@@ -6,7 +6,7 @@ Times are Unix seconds, costs are in the currency of the prices, and what is not
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -207,8 +207,13 @@ class Ledger(Protocol):
         cannot be kept, which is counted and logged; raises nothing."""
         ...
 
-    async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
-        """A cascade's audits behind this place (0: from the first), in the one order that all gateways of a store see:
-        none appears later before one that was given out. A thousand at most: ask again behind the last. Raises
-        StoreDown."""
+    async def audits_since(self, cascade: str, after: int, *, formerly: Collection[str] = ()) -> Sequence[Placed]:
+        """A cascade's audits behind this place (0: from the first), by its name and by those that it had before, in
+        the one order that all gateways of a store see: none appears later before one that was given out. A thousand at
+        most: ask again behind the last. Raises StoreDown."""
+        ...
+
+    async def former_names(self, artefact: str, known: Collection[str]) -> Collection[str]:
+        """By which names, none of them of the `known`, cascades have kept audits of this artefact (its fingerprint):
+        one that is judged by it was called so before. Raises StoreDown."""
         ...

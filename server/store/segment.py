@@ -26,7 +26,9 @@ class Chunk:
 
 class Segment:
     """A file that is written at its end and drained from its beginning. `size` is what was written, `drained` how much
-    of it is in the store already."""
+    of it is in the store already; `is_own` where this process began it."""
+
+    is_own = True
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -60,7 +62,9 @@ class Segment:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):  # noqa: PTH116 - of the name, as of the descriptor
-                return cls(path, descriptor)
+                found = cls(path, descriptor)
+                found.is_own = False
+                return found
         except (BlockingIOError, FileNotFoundError):
             pass
         except OSError:

@@ -11,10 +11,13 @@ HEAD = Struct("!cI")
 
 
 class Word(Enum):
-    """From a worker: it answers; its metrics; that somebody asks for those of all workers. To a worker: leave the door
-    while others take over; leave it as the gateway does; close it now; end now; say your metrics; those of all."""
+    """From a worker: it answers; its event loop turns; what it has learned; its metrics; that somebody asks for those
+    of all workers. To a worker: leave the door while others take over; leave it as the gateway does; close it now; end
+    now; say your metrics; those of all."""
 
     READY = b"r"
+    BEAT = b"b"
+    LEARNED = b"l"
     TOLD = b"t"
     ASKED = b"a"
     RETIRE = b"R"

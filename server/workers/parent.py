@@ -6,6 +6,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -13,6 +14,7 @@ from server.settings.reading import SettingsError
 from server.settings.schema import Settings
 from server.workers.link import Gone, Link, Word
 from server.workers.metrics import ParentMetrics
+from server.workers.pulse import Pulse
 from server.workers.round import Rounds
 from server.workers.signals import Signals
 from server.workers.timers import Timers
@@ -26,14 +28,14 @@ MOST_STARTS = 5
 GRACE_S = 30.0  # beyond what a worker gives itself
 
 Read = Callable[[], Settings]
-Work = Callable[[Settings, int, Link], int]
+Work = Callable[[Settings, int, Link, bytes], int]
 
 log = structlog.get_logger()
 
 
 class Parent:
-    """Of workers that each do `work`, by settings that `read` reads again on SIGHUP, or raises SettingsError. `close`
-    is called when no more will be started."""
+    """Of workers that each do `work`, with what the one before them had learned, by settings that `read` reads again on
+    SIGHUP, or raises SettingsError. `close` is called when no more will be started."""
 
     def __init__(self, settings: Settings, *, read: Read, work: Work, close: Callable[[], None]) -> None:
         self._read = read
@@ -45,8 +47,10 @@ class Parent:
         self._metrics = ParentMetrics()
         self._rounds = Rounds(self._timers, self._metrics.registry)
         self._workers: list[Worker] = []
+        self._pulse = Pulse(self._timers, self._workers, start_s=START_S, kill=self._kill_one)
         self._serving: Generation | None = None
         self._coming: Generation | None = Generation(settings)
+        self._learned: dict[int, bytes] = {}
         self._is_due = False
         self._ends: Word | None = None
         self._code = 0
@@ -60,6 +64,7 @@ class Parent:
             self._selector.register(self._signals.fileno(), selectors.EVENT_READ)
             if self._coming is not None:
                 self._start_all(self._coming)
+            self._pulse.look()
             while self._workers or self._ends is None:
                 self._turn()
         return self._code
@@ -96,10 +101,13 @@ class Parent:
         except Gone:
             self._gone(worker)
             return
+        worker.missed = 0
         for word, said in words:
             match word:
                 case Word.READY:
                     self._is_ready(worker)
+                case Word.LEARNED if worker.generation is self._serving:
+                    self._learned[worker.place] = said
                 case Word.ASKED:
                     self._rounds.asked(worker, self._workers)
                 case Word.TOLD:
@@ -115,7 +123,9 @@ class Parent:
         self._timers.after(START_S, lambda: self._is_late(generation))
 
     def _start(self, generation: Generation, place: int) -> None:
-        worker = forked(generation, place, lambda link: self._work(generation.settings, place, link), self._let_go)
+        learned = self._learned.get(place % max(1, len(self._learned)), b"")
+        work = partial(self._work, generation.settings, place)
+        worker = forked(generation, place, lambda link: work(link, learned), self._let_go)
         self._workers.append(worker)
         self._selector.register(worker.link.fileno(), selectors.EVENT_READ, worker)
 
@@ -135,6 +145,7 @@ class Parent:
 
     def _take_over(self, generation: Generation) -> None:
         before, self._serving, self._coming = self._serving, generation, None
+        self._learned = {place: said for place, said in self._learned.items() if place in generation.places}
         self._pause_s = FIRST_PAUSE_S
         log.info("the gateway answers", workers=len(generation.places), reloaded=before is not None)
         if before is not None:
@@ -243,7 +254,11 @@ class Parent:
         for worker in late:
             if worker in self._workers:
                 log.error("a worker did not end in time", pid=worker.pid)
-                worker.signal(signal.SIGKILL)
+                self._kill_one(worker)
+
+    def _kill_one(self, worker: Worker) -> None:
+        if worker in self._workers:
+            worker.signal(signal.SIGKILL)
 
     def _let_go(self) -> None:
         """In a new worker: what is its parent's."""

@@ -1,6 +1,7 @@
 """A worker as its parent sees it."""
 
 import contextlib
+import faulthandler
 import gc
 import os
 import signal
@@ -19,6 +20,7 @@ from server.workers.totals import Families
 
 FAILED = 1
 NOT_STARTED = 3
+TELL_WHERE = signal.SIGUSR1  # a worker says where it is, even where its event loop stands still
 LEFT_TO_PARENT = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to the whole group
 
 log = structlog.get_logger()
@@ -38,7 +40,8 @@ class Generation:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """A process, and how far it is: `ready_s` is when it began to answer, `told` its metrics when it was last asked."""
+    """A process, and how far it is: `ready_s` is when it began to answer, `told` its metrics when it was last asked,
+    `missed` how often nothing was heard of it since it last said something."""
 
     generation: Generation
     place: int
@@ -46,6 +49,7 @@ class Worker:
     link: Link
     ready_s: float | None = None
     retires: bool = False
+    missed: int = 0
     told: Families = field(default=())
 
     @property
@@ -96,6 +100,7 @@ def forked(generation: Generation, place: int, work: Callable[[Link], int], alon
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for number in LEFT_TO_PARENT:
             signal.signal(number, signal.SIG_IGN)
+        faulthandler.register(TELL_WHERE, file=sys.stderr.fileno())
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         ours.close()
         alone()

@@ -4,17 +4,20 @@ import asyncio
 import os
 import signal
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from server.app import create_app
 from server.garbage import look_seldom
+from server.handing import NOTHING, handed
 from server.listener import listener_of
 from server.settings.schema import Settings
 from server.workers.leaving_server import LeavingServer
 from server.workers.link import Gone, Link, Word
 from server.workers.listening import Listeners
+from server.workers.pulse import BEAT_S
 from server.workers.sharing import part_of
 from server.workers.totals import FAMILIES, Families, families_of
 from server.workers.worker import NOT_STARTED
@@ -27,10 +30,13 @@ RETIRED_S = 5.0  # beyond the longest request
 class ObedientServer(LeavingServer):
     """Serves, and does what its parent says."""
 
-    def obey(self, link: Link, totals: "Totals", *, retire_s: float) -> None:
-        """From now on; `retire_s` is what running requests may take where others have taken over."""
+    def obey(self, link: Link, totals: "Totals", learned: Callable[[], bytes], *, retire_s: float) -> None:
+        """From now on; `learned` is what is to be handed on, `retire_s` what running requests may take where others
+        have taken over."""
         self._link = link
         self._totals = totals
+        self._learned = learned
+        self._told = NOTHING
         self._retire_s = retire_s
 
     async def main_loop(self) -> None:
@@ -39,7 +45,22 @@ class ObedientServer(LeavingServer):
         loop.add_reader(self._link.fileno(), self._hear)
         look_seldom()
         self._link.send(Word.READY)
+        self._beat()
         await super().main_loop()
+
+    def _beat(self) -> None:
+        """Say that the event loop turns, until it is closed, and what is new; nothing, while the parent does not
+        listen."""
+        if not self._link.is_behind:
+            self._link.send(Word.BEAT)
+            self._hand_on()
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+
+    def _hand_on(self) -> None:
+        learned = self._learned()
+        if learned != self._told:
+            self._told = learned
+            self._link.send(Word.LEARNED, learned)
 
     def _hear(self) -> None:
         try:
@@ -111,16 +132,23 @@ class Totals:
         self._link.send(Word.TOLD, FAMILIES.dump_json(families_of(self._registry)))
 
 
-def work(settings: Settings, state: Path | None, place: int, listeners: Listeners, link: Link) -> int:
-    """Serve until told otherwise; the exit code."""
+def work(
+    settings: Settings, state: Path | None, place: int, listeners: Listeners, link: Link, learned: bytes
+) -> int:  # fmt: skip
+    """Serve until told otherwise, with what one before it has learned; the exit code."""
     own = part_of(settings, place)
     app = create_app(own, state)
     app.state.admin_listener = listeners.admin
+    app.state.handed = learned
     totals = app.state.totals = Totals(link, app.state.metrics.registry)
     server = own.server
     config = listener_of(app, server, host=server.host, port=server.port, grace_s=server.shutdown_s)
     serving = ObedientServer(config, leaving=app.state.leaving, drain_s=server.drain_s)
-    serving.obey(link, totals, retire_s=server.deadline_s + RETIRED_S)
+
+    def learned_here() -> bytes:
+        return handed(app.state.served.cascades, own.models)
+
+    serving.obey(link, totals, learned_here, retire_s=server.deadline_s + RETIRED_S)
     serving.run(sockets=[*listeners.main])
     totals.tell_last()
     return 0 if serving.started else NOT_STARTED

@@ -62,11 +62,12 @@ async def test_an_answer_that_has_begun_ends_after_the_door_is_closed(
             assert await served.ended() in (0, -number)
 
 
-async def test_a_port_that_is_taken_ends_the_gateway_with_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["server.port", "server.admin.port"])
+async def test_a_port_that_is_taken_ends_the_gateway_with_an_error(tmp_path: Path, key: str) -> None:
     async with ScriptedServer(Script("yes")) as other:
-        served = Served(tmp_path / "gateway.yaml", pair(other.url, other.url))
-        config = (tmp_path / "gateway.yaml").read_text()
-        (tmp_path / "gateway.yaml").write_text(config.replace(str(served.port), other.url.rpartition(":")[2]))
+        taken = int(other.url.rpartition(":")[2])
+        server = {"port": taken} if key == "server.port" else {"admin": {"port": taken}}
+        served = Served(tmp_path / "gateway.yaml", pair(other.url, other.url, **server))
         process = await asyncio.create_subprocess_exec(
             *served.command, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
         )

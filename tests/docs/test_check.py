@@ -86,6 +86,25 @@ def test_the_plan_says_where_an_alarm_is_forgotten(
 
 
 @pytest.mark.parametrize(
+    ("limits", "store", "forgets"),
+    [
+        ({"default": {"cost_per_day": 1.0}}, {"url": "none"}, True),
+        ({"default": {"cost_per_day": 1.0}}, {"folder": "kept"}, False),
+        ({"default": {"cost_per_month": 1.0}, "url": "redis://h"}, {"url": "none"}, False),
+        ({"default": {"requests_per_minute": 1}}, {"url": "none"}, False),
+    ],
+)
+def test_the_plan_says_where_budgets_are_forgotten(
+    limits: Mapping[str, object], store: Mapping[str, str], forgets: bool
+) -> None:
+    tier = {"model": "scripted", "price": {"input": 1.0, "output": 1.0}, "urls": ["http://x"]}
+    settings = Settings.model_validate({"tiers": {"small": tier}, "limits": limits, "store": store})
+
+    said = "limits: budgets begin anew when the gateway ends or is reloaded, because nothing is kept"
+    assert (said in plan(settings, [], None)) == forgets
+
+
+@pytest.mark.parametrize(
     ("right", "wrong", "mistake"),
     [
         (

@@ -1,7 +1,7 @@
 """What moves the threshold and what speaks against a certificate, as operators and clients see it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -289,11 +289,16 @@ class Book:
         self.kept.append(record)
         return True
 
-    async def audits_since(self, cascade: str, after: int) -> Sequence[Placed]:
+    async def audits_since(self, cascade: str, after: int, *, formerly: Collection[str] = ()) -> Sequence[Placed]:
         if self.is_down:
             raise StoreDown("down")
-        audits = [record for record in self.kept if isinstance(record, Audit) and record.cascade == cascade]
+        names = {cascade, *formerly}
+        audits = [record for record in self.kept if isinstance(record, Audit) and record.cascade in names]
         return [Placed(place, audit) for place, audit in enumerate(audits, 1) if place > after][:3]
+
+    async def former_names(self, artefact: str, known: Collection[str]) -> Collection[str]:
+        audits = [record for record in self.kept if isinstance(record, Audit)]
+        return {one.cascade for one in audits if one.artefact == artefact and one.cascade not in known}
 
 
 @dataclass
@@ -316,7 +321,7 @@ def an_audit(number: int, *, loss: bool | None, artefact: str | None = "a", grad
     )  # fmt: skip
 
 
-async def auditor_over(book: Book) -> Auditor:
+async def auditor_over(book: Book, others: Collection[str] = ()) -> Auditor:
     """Of a gateway's cascade, with another ledger."""
     settings = {
         "tiers": {name: {"model": "m", "price": PRICE, "urls": ["http://x"]} for name in ("small", "large")},
@@ -328,7 +333,7 @@ async def auditor_over(book: Book) -> Auditor:
     return Auditor(
         cascade, {None: Watch(CERTIFICATE, artefact="a")}, sampling=Sampling(AuditRules(0.5, 10.0), draw=Random(1)),
         comparing=Comparing("exact", lambda text, reference: text == reference), has_room=lambda: True, ledger=book,
-        counting=Counts(),
+        counting=Counts(), others=others,
     )  # fmt: skip
 
 
@@ -342,6 +347,17 @@ async def test_the_audits_of_all_gateways_are_folded_once_and_those_of_other_pol
 
     assert (auditor.watches[None].watched.alarm.audits, auditor.watches[None].watched.alarm.losses) == (8, 2)
     assert auditor.sampling.spent_today == pytest.approx(10 * 0.25), "what others paid today counts"
+
+
+async def test_a_cascade_that_was_renamed_is_still_judged_by_the_audits_under_its_old_name() -> None:
+    audits = [an_audit(1, loss=True), replace(an_audit(2, loss=True), cascade="old")]
+    renamed, another = await auditor_over(Book(audits)), await auditor_over(Book(audits), others=["old"])
+
+    for auditor in (renamed, another):
+        await auditor.fold()
+
+    assert renamed.watches[None].watched.alarm.losses == 2
+    assert another.watches[None].watched.alarm.losses == 1
 
 
 async def test_an_audit_without_exposure_or_with_an_impossible_one_is_left_out() -> None:

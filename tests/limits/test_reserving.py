@@ -211,3 +211,39 @@ async def test_huge_wishes_are_counted_and_refused() -> None:
     assert (await books.refused(Allowance(tokens_per_minute=10), huge)).problem.retry_after_s is None
     assert (await books.refused(Allowance(cost_per_day=1e6), 0, huge)).problem.retry_after_s is None
     await books.take(Allowance(requests_per_minute=1), huge, huge)
+
+
+async def test_what_others_have_spent_counts() -> None:
+    books, allowance = Books(), Allowance(cost_per_day=10 / NANOS, cost_per_month=30 / NANOS)
+    day, month = books.clock().day, books.clock().month
+    (await books.take(allowance, nanos=3)).end(Amount(0, 3))
+
+    books.limiter.heard({"a": {day: 5, month: 5}, "b": {day: 10, month: 10}})
+    assert (await books.refused(allowance, nanos=3)).reason == "day"
+    with pytest.raises(Limited):
+        await books.limiter.reserve("b", allowance, Amount(0, 1))
+    (await books.take(allowance, nanos=2)).end(NOTHING)
+
+    books.limiter.heard({"a": {day: 5, month: 20}})
+    books.clock.passes(DAY_S)
+    books.limiter.heard({"a": {books.clock().day: 0, month: 26}})
+    assert (await books.refused(allowance, nanos=2)).reason == "month"
+    (await books.take(allowance, nanos=1)).end(NOTHING)
+    books.clock.unix_s -= DAY_S
+    assert (await books.refused(allowance, nanos=3)).reason == "day"
+
+
+async def test_who_has_a_budget_is_refused_where_nobody_can_tell_for_long_what_is_left_of_it() -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock, alone_s=300.0)
+    rich = Allowance(cost_per_day=1.0)
+    (await limiter.reserve("a", rich, Amount(1, 1))).end(NOTHING)
+    clock.passes(301)
+
+    with pytest.raises(Limited) as caught:
+        await limiter.reserve("a", rich, Amount(1, 1))
+    await limiter.reserve("a", Allowance(requests_per_minute=10), Amount(1, 1))
+    limiter.heard({})
+    await limiter.reserve("a", rich, Amount(1, 1))
+
+    assert (caught.value.problem.status, caught.value.problem.code) == (503, "limits_unavailable")

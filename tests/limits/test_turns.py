@@ -119,7 +119,7 @@ async def engine(**queue: float) -> AsyncIterator[Engine]:
     cascade = {"tiers": ["small", "large"], "threshold": 0.5, "queue": {"at_once": 1, **queue}}
     settings = Settings.model_validate({"tiers": {"small": TIER, "large": TIER}, "cascades": {"auto": cascade}})
     async with AsyncExitStack() as stack:
-        admission = await stack.enter_async_context(admitting(settings, Metrics()))
+        admission = await stack.enter_async_context(admitting(settings, Metrics(), None))
         running = Engine(admission)
         stack.push_async_callback(running.stop)
         await running.ask("first")

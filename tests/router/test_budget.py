@@ -225,3 +225,13 @@ def test_no_price_leaves_the_range_of_confidence() -> None:
     assert at_price(0.9, 1e9) == 0.0
     assert at_price(1.0, 1e9) == 1.0
     assert at_price(math.nextafter(1.0, 2.0), 2.0) == 1.0
+
+
+@given(st.lists(st.floats(0, 1), max_size=400), st.lists(st.floats(0, 1), max_size=50))
+def test_one_that_goes_on_from_another_does_as_that_would_have(before: list[float], after: list[float]) -> None:
+    first, second = Budget(0.3), Budget(0.3)
+    escalations(first, before)
+    second.go_on(first.learned)
+
+    assert escalations(second, after) == escalations(first, after)
+    assert (second.threshold, second.share, second.learned) == (first.threshold, first.share, first.learned)

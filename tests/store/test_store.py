@@ -424,3 +424,42 @@ def test_ids_are_unlike_and_in_order() -> None:
     assert len(set(ids)) == 100
     assert [one[:12] for one in ids] == sorted(one[:12] for one in ids)
     assert all(len(one) == 32 for one in ids)
+
+
+async def test_who_drains_comes_to_an_end_however_fast_the_journal_fills(place: Place) -> None:
+    """Else what ended processes left is never found, and nothing that is old is forgotten."""
+    store = store_of(place)
+    await store.database.prepare()
+    first = decision()
+    store.keeper.keep(first)
+
+    async def fill() -> None:
+        while True:
+            store.keeper.keep(decision())
+            await asyncio.sleep(0)
+
+    filling = asyncio.create_task(fill())
+    try:
+        async with asyncio.timeout(10):
+            await store.keeper.drain()
+    finally:
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
+    assert rows(place, f"SELECT count(*) FROM decisions WHERE id = '{first.id}'") == [(1,)]  # noqa: S608 - ours
+    await store.close()
+
+
+async def test_audits_are_found_by_the_names_that_their_cascade_had_before(place: Place) -> None:
+    store = store_of(place)
+    named = [("old", "a"), ("auto", "a"), ("older", "a"), ("other", "a"), ("odd", "b"), ("old", None)]
+    for number, (cascade, artefact) in enumerate(named):
+        store.keeper.keep(audit(cascade=cascade, artefact=artefact, cost=float(number)))
+    await store.drain()
+
+    formerly = await store.keeper.former_names("a", {"auto", "other"})
+    seen = await store.keeper.audits_since("auto", 0, formerly=formerly)
+
+    await store.close()
+    assert list(formerly) == ["old", "older"]
+    assert [one.audit.cost for one in seen] == [0.0, 1.0, 2.0, 5.0]
+    assert [one.place for one in seen] == sorted(one.place for one in seen)

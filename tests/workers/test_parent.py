@@ -20,15 +20,20 @@ from server.workers.parent import Parent
 
 folder = Path(sys.argv[1])
 tier = {"model": "x", "price": {"input": 1.0, "output": 1.0}, "urls": ["http://a:1"]}
-settings = Settings.model_validate({"tiers": {"small": tier}, "server": {"workers": 2}})
+settings = Settings.model_validate({"tiers": {"small": tier}, "server": {"workers": 2, "hung_s": 2}})
 
-def work(_settings, place, link):
+def stuck():
+    time.sleep(3600)
+
+def work(_settings, place, link, _learned):
     how = (folder / "how").read_text()
     with (folder / "started").open("a") as started:
         started.write(how + "\\n")
     if how == "fails" or (how == "half" and place == 1):
         return 7
     link.send(Word.READY)
+    if how == "hangs" and place == 1:
+        stuck()
     while how != "dies":
         try:
             for word, _ in link.heard():
@@ -36,6 +41,7 @@ def work(_settings, place, link):
                     told.write(word.name + "\\n")
                 if word != Word.TELL:
                     return 0
+            link.send(Word.BEAT)
         except Gone:
             return 0
         time.sleep(0.01)
@@ -54,7 +60,8 @@ def lines(file: Path) -> list[str]:
 async def parent(folder: Path, how: str) -> AsyncIterator[Process]:
     """The process, whose workers do so."""
     (folder / "how").write_text(how)
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, folder, stdout=PIPE)
+    with (folder / "errors").open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, folder, stdout=PIPE, stderr=errors)
     try:
         yield process
     finally:
@@ -124,3 +131,20 @@ async def test_workers_that_no_longer_start_end_the_gateway_at_last(tmp_path: Pa
             assert await process.wait() == 3
 
     assert lines(tmp_path / "started").count("fails") >= 5
+
+
+async def test_a_worker_that_hangs_says_where_and_another_takes_its_place(tmp_path: Path) -> None:
+    async with parent(tmp_path, "hangs") as process:
+        await said(process, "the gateway answers")
+        first, hung = children_of(process.pid)
+        (tmp_path / "how").write_text("serves")
+
+        assert f"pid={hung}" in await said(process, "a worker hangs")
+        assert "code=-9" in await said(process, "a worker ended")
+        async with asyncio.timeout(30):
+            while len(children_of(process.pid)) < 2:  # noqa: ASYNC110 - processes have no event
+                await asyncio.sleep(0.02)
+
+        assert first in children_of(process.pid)
+        assert hung not in children_of(process.pid)
+    assert "in stuck" in (tmp_path / "errors").read_text()

@@ -173,3 +173,28 @@ async def test_workers_count_a_callers_limits_together(tmp_path: Path) -> None:
             statuses = await asyncio.gather(*(ask() for _ in range(24)))
 
     assert sorted(statuses) == [200] * 7 + [429] * 17
+
+
+async def test_a_worker_that_stands_still_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
+    async with ScriptedServer(Script(SAID)) as small, ScriptedServer(Script(SAID)) as large:
+        config = pair(small.url, large.url, workers=2, hung_s=2)
+        async with Served(tmp_path / "gateway.yaml", config) as served:
+            load = HardyLoad(served.url)
+            asking = asyncio.create_task(load.until_enough())
+            await load.more(CLIENTS)
+            still, other = served.workers
+
+            os.kill(still, signal.SIGSTOP)
+            async with asyncio.timeout(30):
+                while still in served.workers or len(served.workers) < 2:  # noqa: ASYNC110 - processes have no event
+                    await asyncio.sleep(0.02)
+            await load.more(4 * CLIENTS)
+            load.enough()
+            await asking
+            deaths = (await metrics(served.url))["smallfirst_worker_deaths_total"]
+            assert other in served.workers
+
+    assert deaths == 1
+    assert "a worker hangs" in served.log.read_text()
+    assert load.answers.count(LOST) <= CLIENTS
+    assert load.answers[-CLIENTS:].count(LOST) == 0
