@@ -142,7 +142,7 @@ class Posted:
 
     def failed(self, failed: BaseException) -> None:
         """No reply came, or nobody waits for it any more."""
-        self._is_error(failed.reason if isinstance(failed, ModelError) else CUT_OFF)
+        self._is_error(failed.reason if isinstance(failed, ModelError) else cut_off_by(failed))
 
     def _is_error(self, kind: str) -> None:
         self.span.set_attribute("error.type", kind)
@@ -267,6 +267,11 @@ class RequestTrace:
 def operation_of(path: str) -> str:
     """What tiers are asked to do for requests to this path, by the conventions' names as far as they have some."""
     return NO_CHATS.get(path, "chat")
+
+
+def cut_off_by(failed: BaseException) -> str:
+    """What ended a call that was no model's failure."""
+    return CUT_OFF if isinstance(failed, asyncio.CancelledError) else type(failed).__name__
 
 
 def code_of(problem: Problem) -> str:

@@ -59,8 +59,8 @@ async def examined(tier: str, endpoint: Endpoint, session: Session, limits: Limi
 
 
 def why(failed: Exception) -> str:
-    """In its own words, where it has any."""
-    return str(failed) or type(failed).__name__
+    """In the words of what is behind it, where that has any."""
+    return str(failed.__cause__ or "") or str(failed)
 
 
 def not_listed(about: str, tier: str, status: int) -> Finding | None:

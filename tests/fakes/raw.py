@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 WITHIN_S = 30.0
 CLIENT_LEFT = (ConnectionError, asyncio.IncompleteReadError)
@@ -51,13 +51,11 @@ def length_in(head: bytes) -> int:
 
 @dataclass(slots=True)
 class Raw:
-    """A server that is running: how many connections it has had, and how many clients have left before its talk ended,
-    or after it."""
+    """A server that is running: how many connections it has had, and from how many the client has left."""
 
     url: str = ""
     connections: int = 0
     left: int = 0
-    heads: list[bytes] = field(default_factory=list)
 
 
 @asynccontextmanager
