@@ -5,36 +5,34 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import closing
-from io import BytesIO
 
-import aiohttp
 import orjson
 
 from models.answer import Delta, Finish
 from models.chunks import MAX_REPLY_BYTES, Chunks
+from models.connection import Connection
 from models.endpoint import Endpoint, Limits
-from models.errors import BadReply, Disconnected, ModelError, NoConnection, TimedOut, Unreachable
+from models.errors import BadReply, ModelError, TimedOut
 from models.forms import FORMS, form_of
 from models.lateness import Lateness
 from models.parsing import delta_of, error_of, finish_of
+from models.route import Route, route_to
+from models.session import Session
 from models.wire import JsonObject
 
 OK = 200
 MAX_ERROR_BYTES = 64 * 2**10
 ERROR_BODY_S = 2.0
-MAX_BYTES_AT_ONCE = 2**20
 
 
 class Caller:
     """Calls one endpoint within its limits."""
 
-    def __init__(self, endpoint: Endpoint, session: aiohttp.ClientSession, limits: Limits) -> None:
+    def __init__(self, endpoint: Endpoint, session: Session, limits: Limits) -> None:
         self.endpoint = endpoint
         self._session = session
         self._limits = limits
-        self._url, self._headers, self._tls_name = endpoint.reached_url, endpoint.headers, endpoint.tls_name
-        self._timeout_whole = aiohttp.ClientTimeout(total=limits.total_s, sock_connect=limits.connect_s)
-        self._timeout_streamed = aiohttp.ClientTimeout(sock_connect=limits.connect_s)  # Lateness has the total
+        self._routes: dict[str, Route] = {}
 
     def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish. Raises a ModelError."""
@@ -43,48 +41,28 @@ class Caller:
 
     async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
         """The reply to a request that is answered in one piece, as it came. Raises a ModelError."""
-        try:
-            async with await self._posted(path, body, request_id, self._timeout_whole) as reply:
-                await self._refuse_error(reply, path)
-                return await self._received(reply)
-        except (TimeoutError, aiohttp.ClientError) as failed:
-            raise self._broken(failed) from failed
+        by_s = asyncio.get_running_loop().time() + self._limits.total_s
+        with await self._posted(path, body, request_id, by_s) as reply:
+            await self._refuse_error(reply, path)
+            received = await reply.whole(MAX_REPLY_BYTES)
+        if received is None:
+            raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
+        return received
 
-    async def _posted(
-        self, path: str, body: JsonObject, request_id: str, within: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
+    async def _posted(self, path: str, body: JsonObject, request_id: str, by_s: float) -> Connection:
         """The server's answer, up to its body. Raises a ModelError. Leaving it early closes the connection, which stops
         the server's work."""
-        try:
-            return await self._session.post(
-                f"{self._url}{path}", server_hostname=self._tls_name, data=payload_of(body),
-                headers={**self._headers, "x-request-id": request_id}, timeout=within, allow_redirects=False,
-            )  # fmt: skip
-        except TimeoutError as late:
-            raise self._broken(late) from late
-        except aiohttp.ClientConnectorError as failed:
-            raise NoConnection(f"{self.endpoint.name}: {type(failed).__name__}") from failed
-        except aiohttp.ClientError as failed:
-            raise Disconnected(f"{self.endpoint.name}: {type(failed).__name__}") from failed
+        route = self._routes.get(path)
+        if route is None:
+            route = self._routes[path] = route_to(self.endpoint, "POST", path)
+        return await self._session.sent(
+            route, orjson.dumps(body), {"x-request-id": request_id}, connect_s=self._limits.connect_s, by_s=by_s
+        )
 
-    def _broken(self, failed: TimeoutError | aiohttp.ClientError) -> ModelError:
-        """What a failure in the middle of an answer means."""
-        if isinstance(failed, TimeoutError):
-            return TimedOut(f"{self.endpoint.name} took longer than its limits allow")
-        return Unreachable(f"{self.endpoint.name}: {type(failed).__name__}")
-
-    async def _refuse_error(self, reply: aiohttp.ClientResponse, path: str) -> None:
+    async def _refuse_error(self, reply: Connection, path: str) -> None:
         """Raise the ModelError that an answer other than 200 means."""
         if reply.status != OK:
-            raise error_of(reply.status, await error_body(reply), reply.headers.get("retry-after"), path)
-
-    async def _received(self, reply: aiohttp.ClientResponse) -> bytes:
-        received = bytearray()
-        while part := await reply.content.readany():
-            received += part
-            if len(received) > MAX_REPLY_BYTES:
-                raise BadReply(f"{self.endpoint.name} sent more than {MAX_REPLY_BYTES} bytes")
-        return bytes(received)
+            raise error_of(reply.status, await error_body(reply), reply.header("retry-after"), path)
 
     async def _whole(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
         form = form_of(body)
@@ -102,37 +80,26 @@ class Caller:
         form = form_of(body)
         path, chunks = FORMS[form].path, Chunks(self.endpoint.name, form)
         try:
-            async with asyncio.timeout_at(min(first_by_s, total_by_s)):
-                posted = await self._posted(path, body, request_id, self._timeout_streamed)
-            async with posted as reply:
+            with await self._posted(path, body, request_id, min(first_by_s, total_by_s)) as reply:
                 await self._refuse_error(reply, path)
-                lateness = Lateness(
-                    reply.content, loop, idle_s=limits.idle_s, first_by_s=first_by_s, total_by_s=total_by_s
-                )
+                reply.limit(None)  # Lateness has the limits from here
+                lateness = Lateness(reply, loop, idle_s=limits.idle_s, first_by_s=first_by_s, total_by_s=total_by_s)
                 with closing(lateness):
-                    while not chunks.ended and (received := await reply.content.readany()):
+                    while not chunks.ended and (received := await reply.readany()):
                         lateness.came()
                         for delta in chunks.fed(received, time.perf_counter()):
                             yield delta
                         lateness.waits(begun=chunks.begun)
                 yield chunks.finish()
-        except (TimeoutError, aiohttp.ClientError) as failed:
-            raise self._broken(failed) from failed
+        except TimeoutError as late:
+            raise TimedOut(f"{self.endpoint.name} took longer than its limits allow") from late
 
 
-def payload_of(body: JsonObject) -> bytes | BytesIO:
-    """The body as the HTTP client takes it: a large one in parts, between which other answers go on."""
-    written = orjson.dumps(body)
-    return written if len(written) <= MAX_BYTES_AT_ONCE else BytesIO(written)
-
-
-async def error_body(reply: aiohttp.ClientResponse) -> bytes:
+async def error_body(reply: Connection) -> bytes:
     """The body of an error, as far as it comes soon and is of a sane size; the status alone says enough."""
     received = bytearray()
-    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(ERROR_BODY_S):
-            async for part in reply.content.iter_any():
-                received += part
-                if len(received) > MAX_ERROR_BYTES:
-                    break
+    reply.limit(asyncio.get_running_loop().time() + ERROR_BODY_S)
+    with contextlib.suppress(ModelError):
+        while len(received) <= MAX_ERROR_BYTES and (part := await reply.readany()):
+            received += part
     return bytes(received[:MAX_ERROR_BYTES])

@@ -1,17 +1,20 @@
 """Asking a server what it can do and how busy it is. Whatever it does not answer stays unknown."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import aiohttp
 import orjson
 
 from models.abilities import Abilities, Load, SpeculationKind
 from models.endpoint import Endpoint
+from models.errors import BadReply
 from models.handover.contract import KEY as DRAFT_KEY
 from models.likeness import Look, hashed, look_of
 from models.parsing import NOT_A_REPLY, speculation_of
+from models.route import Method, route_to
+from models.session import Session
 from models.wire import JsonObject, WireChoice, WireReply
 
 # Text that tokenizers cut differently: cases, spaces, digits, accents, code, other scripts, emoji.
@@ -24,7 +27,7 @@ SLEEP = "vllm:engine_sleep_state"
 AWAKE = b'sleep_state="awake"'
 TRIAL_TOKENS = 6
 OK = 200
-TOO_LONG = 502  # as good as no answer
+NO_ANSWER = 502, b""
 MAX_BYTES = 4 * 2**20
 HUGE = 1e12
 
@@ -33,7 +36,7 @@ HUGE = 1e12
 class Door:
     """How to ask a server; an answer that takes longer than `timeout_s` is not waited for."""
 
-    session: aiohttp.ClientSession
+    session: Session
     endpoint: Endpoint
     timeout_s: float
 
@@ -43,31 +46,35 @@ class Door:
         return self.endpoint.model
 
     async def get(self, path: str) -> bytes | None:
-        """The body of a 200; None for any other answer. Raises aiohttp.ClientError or TimeoutError where none comes."""
-        status, received = await self._asked("GET", path, None, self.timeout_s)
+        """The body of a 200; None for any other answer. Raises Unreachable or TimedOut where none comes."""
+        status, received = await self.answered("GET", path, within_s=self.timeout_s)
         return received if status == OK else None
 
     async def post(self, path: str, body: JsonObject, *, within_s: float | None = None) -> bytes | None:
         """As `get`."""
-        status, received = await self._asked("POST", path, orjson.dumps(body), within_s or self.timeout_s)
+        status, received = await self.answered("POST", path, orjson.dumps(body), within_s=within_s or self.timeout_s)
         return received if status == OK else None
 
     async def list_models(self, *, within_s: float) -> tuple[int, bytes]:
         """The status and the list of models. Raises as `get`."""
-        return await self._asked("GET", "/v1/models", None, within_s)
+        return await self.answered("GET", "/v1/models", within_s=within_s)
 
-    async def _asked(self, method: str, path: str, body: bytes | None, within_s: float) -> tuple[int, bytes]:
-        endpoint = self.endpoint
-        async with self.session.request(
-            method, f"{endpoint.reached_url}{path}", data=body, headers=endpoint.headers, allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=within_s), server_hostname=endpoint.tls_name,
-        ) as reply:  # fmt: skip
-            received = bytearray()
-            async for part in reply.content.iter_any():
-                received += part
-                if len(received) > MAX_BYTES:
-                    return TOO_LONG, b""
-            return reply.status, bytes(received)
+    async def date(self) -> str | None:
+        """The time by the server's clock, as it writes it. Raises as `get`."""
+        route = route_to(self.endpoint, "GET", "/v1/models")
+        with await self.session.sent(route, by_s=asyncio.get_running_loop().time() + self.timeout_s) as reply:
+            return reply.header("date")
+
+    async def answered(self, method: Method, path: str, body: bytes = b"", *, within_s: float) -> tuple[int, bytes]:
+        """The status and the body; a body that is too long, or that cannot be read, is as good as no answer. Raises as
+        `get`."""
+        route = route_to(self.endpoint, method, path)
+        with await self.session.sent(route, body, by_s=asyncio.get_running_loop().time() + within_s) as reply:
+            try:
+                received = await reply.whole(MAX_BYTES)
+            except BadReply:
+                return NO_ANSWER
+            return NO_ANSWER if received is None else (reply.status, received)
 
 
 async def find_abilities(door: Door, known: Abilities) -> Abilities:

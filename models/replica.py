@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 
-import aiohttp
-
 from models.abilities import IDLE, UNKNOWN
 from models.acceptance import Acceptance
 from models.acquainting import acquainted, recognised
@@ -15,11 +13,21 @@ from models.answer import Delta, Finish, WentOn
 from models.breaker import Breaker, Ticket
 from models.calling import Caller
 from models.endpoint import Endpoint, Limits
-from models.errors import BadReply, CapabilityMiss, Misconfigured, ModelError, NoConnection, Overloaded, Unreachable
+from models.errors import (
+    BadReply,
+    CapabilityMiss,
+    Misconfigured,
+    ModelError,
+    NoConnection,
+    Overloaded,
+    TimedOut,
+    Unreachable,
+)
 from models.handover.contract import MAX_DRAFT_TOKENS
 from models.probing import Door, find_load, text_of, tokens_of, with_models
 from models.prompt import Handover, Prefix, Prompt, Written
 from models.recognition import Recognition
+from models.session import Session
 from models.wire import JsonObject
 
 PROBE_S = 10.0
@@ -47,7 +55,7 @@ class Replica:
         self,
         endpoint: Endpoint,
         *,
-        session: aiohttp.ClientSession,
+        session: Session,
         limits: Limits,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -123,14 +131,14 @@ class Replica:
         body: JsonObject = {"model": self.endpoint.model, "tokens": [*ids]}
         try:
             return text_of(await self._door.post("/detokenize", body, within_s=DETOKENIZE_S))
-        except (aiohttp.ClientError, TimeoutError):
+        except (Unreachable, TimedOut):
             return None
 
     async def is_up(self) -> bool:
         """Whether the server answers, without failing, and may be asked: one that is back is not, until it is known."""
         try:
             return await self._list(within_s=self._alive_within_s) < SERVER_FAILED and self.may_be_asked
-        except (aiohttp.ClientError, TimeoutError):
+        except (Unreachable, TimedOut):
             return False
 
     async def probe(self) -> None:
@@ -140,12 +148,12 @@ class Replica:
         try:
             await self._list(within_s=PROBE_S)
             if self.endpoint.dialect == "vllm":
-                with suppress(TimeoutError):  # it is busy
+                with suppress(TimedOut):  # it is busy
                     await self._probe_vllm()
             self.breaker.found_alive()  # not before it was asked what it is
-        except TimeoutError:
+        except TimedOut:
             return  # it may just be busy: the limits of requests will tell
-        except aiohttp.ClientError:
+        except Unreachable:
             self.abilities = replace(UNKNOWN, look=self.abilities.look)
             self.load, self.others = IDLE, 0
             self.breaker.found_lost()
@@ -260,7 +268,7 @@ class Replica:
         body: JsonObject = {**named, "model": self.endpoint.model, "add_generation_prompt": True}
         try:
             return tokens_of(await self._door.post("/tokenize", body, within_s=DETOKENIZE_S))
-        except (aiohttp.ClientError, TimeoutError):
+        except (Unreachable, TimedOut):
             return ()
 
     async def _draft_ids(self, prompt: Prompt) -> tuple[int, ...]:
@@ -274,7 +282,7 @@ class Replica:
         body: JsonObject = {"model": self.endpoint.model, "prompt": text, "add_special_tokens": False}
         try:
             return tokens_of(await self._door.post("/tokenize", body, within_s=TOKENIZE_S))[:MAX_DRAFT_TOKENS]
-        except (aiohttp.ClientError, TimeoutError):
+        except (Unreachable, TimedOut):
             return ()
 
     async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:

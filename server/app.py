@@ -12,12 +12,13 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from starlette.middleware.cors import CORSMiddleware
 
+from models.session import Session
 from server.access.opening import guarded
 from server.admin.app import add_admin_routes
 from server.admin.listening import operators_served
 from server.auditing import auditing
 from server.bodies import Bodies
-from server.building import Served, auditor_of, build, new_session
+from server.building import Served, auditor_of, build
 from server.cascades import Overseen
 from server.doors.messages_count import COUNT_PATH
 from server.doors.responses import RESPONSES
@@ -103,7 +104,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     async with (
         tracing_of(settings, app.version) as tracing,
-        new_session([] if tracing is None else [tracing.of_calls]) as session,
+        Session(None if tracing is None else tracing.calling) as session,
         opened(settings.store, app.state.state, app.state.metrics.registry) as keeping,
         guarded(settings, app.state.state) as access,
         admitting(settings, app.state.metrics, keeper_in(keeping)) as admission,

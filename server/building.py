@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-import aiohttp
-
 from models.embedding import PoolEmbedder
 from models.endpoint import Endpoint, Limits
 from models.model import Model
 from models.pool import Pool, PoolRules
 from models.replica import Replica
+from models.session import Session
 from models.waiting import Patience, Waiting
 from router.audits import AuditRules, Sampling
 from router.budget import Budget
@@ -36,8 +35,6 @@ from server.settings.schema import Settings
 from server.settings.tier import TierSettings
 from server.store.records import Ledger
 
-KEEP_ALIVE_S = 4.0  # vLLM closes an idle connection after 5 s; ours go first
-
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -55,16 +52,7 @@ class Served:
         return self.cascades.get(name) or self.tiers.get(name)
 
 
-def new_session(of_calls: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
-    """The one pool of connections to all servers, and who follows its calls; must be made in a running event loop and
-    closed."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    return aiohttp.ClientSession(
-        connector=connector, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[*of_calls]
-    )
-
-
-def build(settings: Settings, session: aiohttp.ClientSession) -> Served:
+def build(settings: Settings, session: Session) -> Served:
     """Everything that the settings name."""
     pools = {name: pool_of(tier, session) for name, tier in settings.tiers.items()}
     waiting = {
@@ -146,7 +134,7 @@ def comparing_by(name: str) -> Comparing:
     return Comparing(name, lambda draft, answer: same_answer(draft, answer, grader))
 
 
-def pool_of(tier: TierSettings, session: aiohttp.ClientSession) -> Pool:
+def pool_of(tier: TierSettings, session: Session) -> Pool:
     """A tier's servers."""
     limits = limits_of(tier)
     rules = PoolRules(tier.on_broken_stream, tier.saturation_tokens)

@@ -15,6 +15,7 @@ from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
+from models.errors import ModelError
 from router.audits import AuditResult
 from router.events import Accepted, Asked, Began, Called, Escalated, Event, Planned, Scored, Verdict
 from router.outcome import Outcome
@@ -23,6 +24,7 @@ from server.errors import Problem
 OURS = "smallfirst."
 CUT_OFF = "cancelled"
 ERROR = Status(StatusCode.ERROR)
+FIRST_ERROR_STATUS = 400
 WRITING = ("chat", "text_completion")  # operations whose tokens are written, too
 NO_CHATS = {
     "/v1/completions": "text_completion",
@@ -123,6 +125,28 @@ class Calls:
             call.span.set_attribute("error.type", failure)
             call.span.set_status(ERROR)
         call.span.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """An HTTP request to a tier's server; `headers` tell the server its parent."""
+
+    span: Span
+    headers: Mapping[str, str]
+
+    def answered(self, status: int) -> None:
+        """The reply has begun; by the conventions 4xx is an error, too, for who asked."""
+        self.span.set_attribute("http.response.status_code", status)
+        if status >= FIRST_ERROR_STATUS:
+            self._is_error(str(status))
+
+    def failed(self, failed: BaseException) -> None:
+        """No reply came, or nobody waits for it any more."""
+        self._is_error(failed.reason if isinstance(failed, ModelError) else cut_off_by(failed))
+
+    def _is_error(self, kind: str) -> None:
+        self.span.set_attribute("error.type", kind)
+        self.span.set_status(ERROR)
 
 
 class AuditSpan:
@@ -243,6 +267,11 @@ class RequestTrace:
 def operation_of(path: str) -> str:
     """What tiers are asked to do for requests to this path, by the conventions' names as far as they have some."""
     return NO_CHATS.get(path, "chat")
+
+
+def cut_off_by(failed: BaseException) -> str:
+    """What ended a call that was no model's failure."""
+    return CUT_OFF if isinstance(failed, asyncio.CancelledError) else type(failed).__name__
 
 
 def code_of(problem: Problem) -> str:

@@ -1,21 +1,20 @@
 """Makes one OpenTelemetry trace for each request, and sends them to a collector. Never a prompt or an answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
-import aiohttp
-from opentelemetry import propagate
+from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind
 
+from models.route import Route
 from server.settings.schema import Settings
-from server.spans import OURS, Origin, RequestTrace, Upstream, operation_of
+from server.spans import OURS, Origin, Posted, RequestTrace, Upstream, operation_of
 
 
 class Tracing:
@@ -28,15 +27,35 @@ class Tracing:
         sending = BatchSpanProcessor(exporter)
         self._provider = TracerProvider(ParentBased(TraceIdRatioBased(share)), resource)
         self._provider.add_span_processor(sending)
-        self._of_calls = TracerProvider(ParentBased(ALWAYS_OFF), resource)  # probes are nobody's request
-        self._of_calls.add_span_processor(sending)
+        of_calls = TracerProvider(ParentBased(ALWAYS_OFF), resource)  # probes are nobody's request
+        of_calls.add_span_processor(sending)
         self._tracer = self._provider.get_tracer("smallfirst", version)
+        self._tracer_of_calls = of_calls.get_tracer("smallfirst", version)
         self._upstreams = upstreams
 
-    @property
-    def of_calls(self) -> aiohttp.TraceConfig:
-        """For the client that calls the tiers: a span for each HTTP request, whose server is told its parent."""
-        return create_trace_config(tracer_provider=self._of_calls)
+    @contextmanager
+    def calling(self, route: Route) -> Iterator[Posted]:
+        """The span of an HTTP request to a server, which is told its parent, up to where the reply begins."""
+        span = self._tracer_of_calls.start_span(
+            route.method,
+            kind=SpanKind.CLIENT,
+            attributes={
+                "http.request.method": route.method,
+                "server.address": route.place.host,
+                "server.port": route.place.port,
+                "url.full": route.url,
+            },
+        )
+        headers: dict[str, str] = {}
+        propagate.inject(headers, trace.set_span_in_context(span))
+        posted = Posted(span, headers)
+        try:
+            yield posted
+        except BaseException as failed:
+            posted.failed(failed)
+            raise
+        finally:
+            span.end()
 
     def arrived(self, path: str, request_id: str, headers: Mapping[str, str]) -> RequestTrace:
         """The trace of a request that just came; a part of the client's own where its headers name one."""

@@ -1,5 +1,6 @@
 """The clients under test behind two functions, each with one unlimited keep-alive pool, no proxies and timeouts."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from importlib import import_module
 
 HEADERS = {"content-type": "application/json", "authorization": "Bearer none"}
 CONNECT_S, READ_S, IDLE_S = 5, 60, 60
+MOST_BYTES = 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,13 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A distribution on PyPI, the module to import, and how to open a pool."""
+    """A distribution on PyPI, the module to import, how to open a pool, and the distributions that it is made of where
+    it is but a part of its own."""
 
     distribution: str
     module: str
     connect: Callable[[], AbstractAsyncContextManager[Client]]
+    made_of: tuple[str, ...] = ()
 
 
 @asynccontextmanager
@@ -88,9 +92,37 @@ async def pyreqwest_client() -> AsyncIterator[Client]:
         yield Client(post, stream)
 
 
+@asynccontextmanager
+async def own_client() -> AsyncIterator[Client]:
+    from models.endpoint import Endpoint
+    from models.route import Route, route_to
+    from models.session import Session
+
+    loop, routes = asyncio.get_running_loop(), dict[str, Route]()
+
+    def route(url: str) -> Route:
+        if url not in routes:
+            routes[url] = route_to(Endpoint(url, "", "none"), "POST", "")
+        return routes[url]
+
+    async with Session(keep_alive_s=IDLE_S) as session:
+
+        async def post(url: str, body: bytes) -> bytes:
+            with await session.sent(route(url), body, connect_s=CONNECT_S, by_s=loop.time() + READ_S) as reply:
+                return await reply.whole(MOST_BYTES) or b""
+
+        async def stream(url: str, body: bytes) -> AsyncGenerator[bytes, None]:
+            with await session.sent(route(url), body, connect_s=CONNECT_S, by_s=loop.time() + READ_S) as reply:
+                while part := await reply.readany():
+                    yield part
+
+        yield Client(post, stream)
+
+
 CANDIDATES = (
     Candidate("aiohttp", "aiohttp", aiohttp_client),
     Candidate("httpx", "httpx", partial(httpx_client, "httpx")),
     Candidate("httpx2", "httpx2", partial(httpx_client, "httpx2")),
     Candidate("pyreqwest", "pyreqwest.client", pyreqwest_client),
+    Candidate("smallfirst", "models.session", own_client, ("httptools", "aiohappyeyeballs")),
 )

@@ -28,8 +28,9 @@ def needed(name: str) -> set[str]:
     )
 
 
-def installed_mb(name: str) -> float:
-    files = [file for part in needed(name) for file in distribution(part).files or [] if file.suffix != ".pyc"]
+def installed_mb(candidate: Candidate) -> float:
+    parts = set[str]().union(*map(needed, candidate.made_of or (candidate.distribution,)))
+    files = [file for part in parts for file in distribution(part).files or [] if file.suffix != ".pyc"]
     return sum(file.size or 0 for file in files) / 1e6
 
 

@@ -21,7 +21,7 @@ from footprint import installed_mb, is_installed
 from load import SAMPLE_S, WORK, measure
 
 HERE = Path(__file__).parent
-ROUNDS, CONNECTIONS, LIMIT_S = 7, (1, 32), 235
+ROUNDS, CONNECTIONS, LIMIT_S = 7, (1, 32), 400
 Samples = dict[str, dict[str, list[float]]]
 
 
@@ -82,7 +82,8 @@ HTTP/1.1 on the loopback; Python {platform.python_version()}, {os.cpu_count()} c
 **The machine was shared** with other work (load average {os.getloadavg()[0]:.1f} at the end): read the ratios, not
 the rates, and the CPU time before the throughput. Where the upstream's CPU time is above the client's, the
 throughput is the upstream's limit. `pyreqwest` also works in a thread of its own, here on the same core.
-Unpaced, `aiohttp` hands over chunks that piled up as one read; the others one by one. Paced, all read one by one.
+Unpaced, `aiohttp` and `smallfirst` hand over chunks that piled up as one read; the others one by one. Paced, all read
+one by one. `smallfirst` is the gateway's own client (`models/session.py`, over httptools).
 Not installed: {", ".join(missing) or "none"}.
 
 `{reference}`: the median; the others: ratio to `{reference}` in the same round, median (min..max).
@@ -109,8 +110,11 @@ async def main() -> None:
             order = [installed[(turn + place) % len(installed)] for place in range(len(installed))]
             await measure_round(order, url, samples)
             await measure_fresh(order, url, samples)
-    for name in names:
-        facts[name] |= {"installed with dependencies, MB": f"{installed_mb(name):.1f}", "version": version(name)}
+    for each in installed:
+        facts[each.distribution] |= {
+            "installed with dependencies, MB": f"{installed_mb(each):.1f}",
+            "version": version(each.distribution),
+        }
     result = {"samples": samples, "facts": facts, "not_installed": missing}
     (HERE / "result.json").write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     (HERE / "result.md").write_text(report(names, samples, facts, missing))

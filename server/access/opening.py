@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import structlog
 from starlette.datastructures import Headers
 
@@ -72,7 +71,9 @@ async def tokens_of(oidc: OidcSettings | None) -> AsyncIterator[Tokens | None]:
     if oidc is None:
         yield None
         return
-    from server.access.provider import Provider  # cryptography costs a tenth of a second
+    import aiohttp  # it and cryptography cost a tenth of a second each
+
+    from server.access.provider import Provider
     from server.access.tokens import ProvidersTokens
 
     limits = aiohttp.ClientTimeout(total=FETCH_S)

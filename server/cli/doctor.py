@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import aiohttp
 import orjson
 from rich.console import Console
 from rich.text import Text
 
 from models.addresses import expanded, look_up
 from models.endpoint import Endpoint, Limits
-from server.building import endpoints_of, limits_of, new_session
+from models.session import Session
+from server.building import endpoints_of, limits_of
 from server.cli.console import WRONG_USE, complain
 from server.doctor.cascades import of_cascade
 from server.doctor.finding import Finding, Level, problem, warning, worst
@@ -49,7 +49,7 @@ def run_doctor(config: Path, environment: Mapping[str, str], *, as_json: bool) -
 
 async def found(settings: Settings, state: Path | None) -> Sequence[Finding]:
     """All that can be told: servers, cascades, the store, limits."""
-    async with new_session() as session, asyncio.TaskGroup() as group:
+    async with Session() as session, asyncio.TaskGroup() as group:
         keeping = group.create_task(of_store(settings.store, state))
         limiting = group.create_task(of_limits(settings.limits))
         seen = {name: group.create_task(of_tier(name, tier, session)) for name, tier in settings.tiers.items()}
@@ -63,7 +63,7 @@ async def found(settings: Settings, state: Path | None) -> Sequence[Finding]:
     ]
 
 
-async def of_tier(name: str, tier: TierSettings, session: aiohttp.ClientSession) -> Sequence[Seen]:
+async def of_tier(name: str, tier: TierSettings, session: Session) -> Sequence[Seen]:
     """Each server that the tier's addresses lead to."""
     if not tier.urls:
         fix = "`smallfirst up` starts its engine; ask the gateway then: GET /v1/pools"
@@ -73,7 +73,7 @@ async def of_tier(name: str, tier: TierSettings, session: aiohttp.ClientSession)
     return [one for several in seen for one in several]
 
 
-async def of_endpoint(tier: str, endpoint: Endpoint, session: aiohttp.ClientSession, limits: Limits) -> Sequence[Seen]:
+async def of_endpoint(tier: str, endpoint: Endpoint, session: Session, limits: Limits) -> Sequence[Seen]:
     """Each server behind its name."""
     try:
         servers = await expanded(endpoint, look_up)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 from models.embedding import PoolEmbedder
 from models.errors import CapabilityMiss, ModelError
+from models.session import Session
 from router.lab.foresight import Embedding, Vectors
-from server.building import new_session, pool_of
+from server.building import pool_of
 from server.cli.progress import progress
 from server.settings.reading import SettingsError
 from server.settings.schema import Settings
@@ -32,7 +33,7 @@ def embedding_by(name: str, settings: Settings, fingerprint: str | None) -> Embe
 
 async def embeddings(name: str, tier: TierSettings, prompts: Sequence[str]) -> Vectors:
     """Each prompt's, in their order; None of one that the servers do not take. Raises CannotEmbed."""
-    async with new_session() as session:
+    async with Session() as session:
         servers = PoolEmbedder(pool_of(tier, session))
         with progress(len(prompts), f"asking {name}") as done:
             try:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import aiohttp
-
 from models.endpoint import Endpoint, Limits
 from models.replica import Replica
+from models.session import Session
 from router.lab.commanding import ByCommand, command_of
 from router.lab.grading import COMMAND, JUDGE, CannotGrade, Examiners
 from router.lab.judging import ByJudge, OrderBias
@@ -19,7 +18,7 @@ COMMAND_S = 60.0
 class Special:
     """Makes the graders that do more than compare texts; `biases` are those of the judges that it made."""
 
-    session: aiohttp.ClientSession
+    session: Session
     environment: Mapping[str, str]
     final: str | None
     biases: list[OrderBias] = field(default_factory=list)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from models.session import Session
 from router.graders import UnknownGrader
 from router.lab.graded_file import grade_file
 from router.lab.grading import CannotGrade, Tally
 from router.lab.outcomes import BadRecord
-from server.building import new_session
 from server.cli.console import INTERRUPTED, WRONG_USE, complain
 from server.cli.examiners import Special
 from server.cli.progress import progress
@@ -52,7 +52,7 @@ def run_grade(wanted: Wanted, environment: Mapping[str, str]) -> int:
 
 async def graded(wanted: Wanted, environment: Mapping[str, str]) -> tuple[Special, Tally]:
     """Grade the file. Raises CannotGrade, BadRecord, UnknownGrader or OSError."""
-    async with new_session() as session:
+    async with Session() as session:
         special = Special(session, environment, wanted.final)
         examiners = special.examiners(wanted.grader)
         with progress(None, "grading") as told:

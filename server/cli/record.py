@@ -7,16 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 from rich.console import Console
 
+from models.session import Session
 from router.graders import UnknownGrader
 from router.lab.grading import CannotGrade, Tally
 from router.lab.keeping import keeper
 from router.lab.outcomes import BadRecord, Recorded, p_true_in
 from router.lab.questions import BadPrompts, Question, only, read_questions, survey
 from router.lab.recording import CannotRecord, Recorder
-from server.building import new_session
 from server.cli.console import INTERRUPTED, WRONG_USE, complain
 from server.cli.examiners import Special
 from server.cli.progress import progress
@@ -79,7 +78,7 @@ async def recorded(wanted: Wanted, servers: Settings | Gateway, environment: Map
     """Ask, grade and keep. Raises one of CANNOT."""
     found = survey(wanted.questions())
     tally, untold = Tally(), Counter[bool]()
-    async with new_session() as session, asked_by(wanted.choice, servers, session) as asked:
+    async with Session() as session, asked_by(wanted.choice, servers, session) as asked:
         tiers, opining = asked.tiers, asked.opining
         special = Special(session, environment, tiers[-1].name)
         examiners = special.examiners(wanted.grader)
@@ -102,9 +101,7 @@ async def recorded(wanted: Wanted, servers: Settings | Gateway, environment: Map
 
 
 @asynccontextmanager
-async def asked_by(
-    choice: Choice, servers: Settings | Gateway, session: aiohttp.ClientSession
-) -> AsyncIterator[Answering]:
+async def asked_by(choice: Choice, servers: Settings | Gateway, session: Session) -> AsyncIterator[Answering]:
     """The tiers. Raises CannotRecord."""
     if isinstance(servers, Gateway):
         yield await behind_gateway(servers, choice, session)

@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import aiohttp
+import orjson
 
 from models.endpoint import Endpoint, Limits
+from models.errors import TimedOut, Unreachable
 from models.pool import Pool
+from models.probing import Door
 from models.replica import Replica
+from models.session import Session
 from models.wire import Json, JsonObject
 from router.call import Tier
 from router.lab.opining import Opining
@@ -79,7 +82,7 @@ class Gateway:
 
 
 @asynccontextmanager
-async def configured(settings: Settings, choice: Choice, session: aiohttp.ClientSession) -> AsyncIterator[Answering]:
+async def configured(settings: Settings, choice: Choice, session: Session) -> AsyncIterator[Answering]:
     """The servers at the tiers' `urls`, with the configuration's keys and prices. Raises CannotRecord where a tier has
     none, or none that answers."""
     cascades = {name: cascade.tiers for name, cascade in settings.cascades.items()}
@@ -107,7 +110,7 @@ def asked_at(pool: Pool, tier: Tier, model: str) -> Asked:
     return Asked(tier.name, model, pool, tier.price, told_by(pool), tier.takes_choices)
 
 
-async def behind_gateway(gateway: Gateway, choice: Choice, session: aiohttp.ClientSession) -> Answering:
+async def behind_gateway(gateway: Gateway, choice: Choice, session: Session) -> Answering:
     """The tiers of a running gateway, asked by their names; what an answer costs, it says itself. Raises
     CannotRecord."""
     url = gateway.url.rstrip("/").removesuffix("/v1")
@@ -133,19 +136,18 @@ async def behind_gateway(gateway: Gateway, choice: Choice, session: aiohttp.Clie
     return answering(choice, cascades, chosen, asked)
 
 
-async def listed(gateway: Endpoint, path: str, session: aiohttp.ClientSession) -> list[JsonObject]:
+async def listed(gateway: Endpoint, path: str, session: Session) -> list[JsonObject]:
     """The objects of a list that the gateway has. Raises CannotRecord."""
-    timeout = aiohttp.ClientTimeout(total=LIST_S)
     try:
-        async with session.get(f"{gateway.url}{path}", headers=gateway.headers, timeout=timeout) as reply:
-            told: Json = await reply.json()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as failed:
+        status, received = await Door(session, gateway, LIST_S).answered("GET", path, within_s=LIST_S)
+        told: Json = orjson.loads(received)
+    except (Unreachable, TimedOut, ValueError) as failed:
         raise CannotRecord(
             f"no gateway answers at {gateway.url}: start one with `smallfirst up`, or give --config"
         ) from failed
     items = told.get("data") if isinstance(told, dict) else None
-    if reply.status != 200 or not isinstance(items, list):
-        raise CannotRecord(f"{gateway.url}{path}: the gateway answered {reply.status}")
+    if status != 200 or not isinstance(items, list):
+        raise CannotRecord(f"{gateway.url}{path}: the gateway answered {status}")
     return [item for item in items if isinstance(item, dict)]
 
 

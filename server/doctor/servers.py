@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import aiohttp
-
 from models.abilities import UNKNOWN, Abilities
 from models.answer import draft_of
 from models.endpoint import Endpoint, Limits
-from models.errors import BadReply
+from models.errors import BadReply, TimedOut, Unreachable
 from models.parsing import delta_of
 from models.probing import Door, find_abilities, with_models
 from models.prompt import Prompt
+from models.session import Session
 from models.wire import JsonObject
 from router.evidence import evidence_of
 from router.scorers import Evidence
@@ -36,13 +35,13 @@ class Seen:
     abilities: Abilities | None = None
 
 
-async def examined(tier: str, endpoint: Endpoint, session: aiohttp.ClientSession, limits: Limits) -> Seen:
+async def examined(tier: str, endpoint: Endpoint, session: Session, limits: Limits) -> Seen:
     """All that can be told of one server."""
     about = f"tier {tier}, {endpoint.name}"
     door = Door(session, endpoint, WITHIN_S)
     try:
         status, listed = await door.list_models(within_s=limits.connect_s + WITHIN_S)
-    except (aiohttp.ClientError, TimeoutError) as failed:
+    except (Unreachable, TimedOut) as failed:
         fix = f"start it, or correct tiers.{tier}.urls: `curl {endpoint.url}/v1/models` on this machine should answer"
         return Seen((problem(about, f"cannot be reached: {why(failed)}", fix),))
     if (refused := not_listed(about, tier, status)) is not None:
@@ -53,15 +52,15 @@ async def examined(tier: str, endpoint: Endpoint, session: aiohttp.ClientSession
         if endpoint.dialect == "vllm":
             abilities = await find_abilities(door, abilities)
         findings += [await logprobs_finding(about, tier, door), *await clock_findings(about, door)]
-    except (aiohttp.ClientError, TimeoutError) as failed:
+    except (Unreachable, TimedOut) as failed:
         findings.append(problem(about, f"did not answer a short question within {WITHIN_S:g} s: {why(failed)}",
                                 "look at its log; a server that is still loading its model answers later"))  # fmt: skip
     return Seen(tuple(findings), abilities)
 
 
 def why(failed: Exception) -> str:
-    """In its own words, where it has any."""
-    return str(failed) or type(failed).__name__
+    """In the words of what is behind it, where that has any."""
+    return str(failed.__cause__ or "") or str(failed)
 
 
 def not_listed(about: str, tier: str, status: int) -> Finding | None:
@@ -117,11 +116,7 @@ async def logprobs_finding(about: str, tier: str, door: Door) -> Finding:
 
 async def clock_findings(about: str, door: Door) -> list[Finding]:
     """Whether its clock is ours."""
-    endpoint = door.endpoint
-    url = f"{endpoint.reached_url}/v1/models"
-    async with door.session.get(url, headers=endpoint.headers, server_hostname=endpoint.tls_name) as reply:
-        told = reply.headers.get("date")
-    return clock_of(about, told, datetime.now(UTC))
+    return clock_of(about, await door.date(), datetime.now(UTC))
 
 
 def clock_of(about: str, told: str | None, now: datetime) -> list[Finding]:

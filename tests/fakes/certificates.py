@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 
-def certified(folder: Path, *, password: bytes | None = None) -> Path:
-    """The folder, with a certificate for 127.0.0.1 in it (`cert.pem`) and its key (`key.pem`)."""
+def certified(folder: Path, *, password: bytes | None = None, name: str | None = None) -> Path:
+    """The folder, with a certificate for 127.0.0.1, or for this name, in it (`cert.pem`) and its key (`key.pem`)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")]), datetime.now(UTC)
+    who, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")]), datetime.now(UTC)
+    where = x509.IPAddress(ip_address("127.0.0.1")) if name is None else x509.DNSName(name)
     made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        x509.CertificateBuilder(who, who, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([where]), critical=False)
         .sign(key, hashes.SHA256())
     )
     locked = NoEncryption() if password is None else BestAvailableEncryption(password)

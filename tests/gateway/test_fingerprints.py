@@ -1,6 +1,5 @@
 """A certificate is for the models that were recorded: it lapses where a server becomes another one."""
 
-import aiohttp
 from fakes.pools import metrics_of, pools_of, probed
 from fakes.scripted import Script, ScriptedServer
 from fakes.trusting import certificate, trust
@@ -10,13 +9,14 @@ from gateway.test_watching import Watched, certificate_of, headers_of, watched
 from models.endpoint import Endpoint, Limits
 from models.recognition import Recognition
 from models.replica import Replica
+from models.session import Session
 
 SMALL = Script("yes", p=0.9)
 
 
 async def fingerprint_of(script: Script) -> str:
     """Of a server with this script."""
-    async with ScriptedServer(script) as server, aiohttp.ClientSession() as session:
+    async with ScriptedServer(script) as server, Session() as session:
         replica = Replica(Endpoint(server.url, "scripted"), session=session, limits=Limits())
         await replica.probe()
     assert replica.abilities.fingerprint is not None

@@ -1,6 +1,7 @@
 """Servers that answer in ways that no standard foresees, and clients that do not behave."""
 
 import asyncio
+import gzip
 import io
 import json
 from typing import Any
@@ -146,6 +147,24 @@ async def test_a_redirect_is_not_followed(gateway) -> None:
 
         assert raw.headers["x-smallfirst-reason"] == "misconfigured"
         assert elsewhere.seen == []
+
+
+@pytest.mark.parametrize(("status", "reason"), [(200, "bad-reply"), (503, "overloaded")])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_reply_that_was_compressed_unasked_is_a_bad_one(gateway, status, reason, stream: bool) -> None:
+    asked_for: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked_for.append(request.headers["accept-encoding"])
+        return web.Response(status=status, body=gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
+
+    cascade = await gateway(small=Script(handler=handler), large=Script("no"))
+
+    asking = cascade.client.chat.completions.with_raw_response
+    raw = await asking.create(model="auto", messages=MESSAGES, stream=stream)
+
+    assert raw.headers["x-smallfirst-reason"] == reason
+    assert asked_for == ["identity"]
 
 
 async def test_an_error_that_comes_in_two_pieces_is_read_whole(gateway) -> None:

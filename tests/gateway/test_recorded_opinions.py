@@ -136,10 +136,11 @@ async def test_what_is_recorded_and_tuned_is_what_is_served(tmp_path: Path, *, t
 
     assert {name: one.told for name, one in trust.opinions.items()} == {
         "p-true": "scripted", "agreement": "scripted, compared by numeric"}  # fmt: skip
-    in_the_lab = lab_confidences(file, trust)
-    assert served == pytest.approx(in_the_lab[:CHECKED], abs=1e-6)
-    assert len(set(served)) > CHECKED // 2
     questions = list(read_outcomes(file))
+    in_the_lab = lab_confidences(file, trust)
+    of_questions = {one.id: confidence for one, confidence in zip(questions, in_the_lab, strict=True)}
+    assert served == pytest.approx([of_questions[f"q{place}"] for place in range(CHECKED)], abs=1e-6)
+    assert len(set(served)) > CHECKED // 2
     costs = [(one.outputs["small"].opinions or {})["p-true"].cost for one in questions]
     assert costs == pytest.approx([22e-6] * QUESTIONS), "by price, or as the gateway says"
     assert judging_candidate(questions, Roles("small", "large", "helper"), trust).confidence.tolist() == in_the_lab

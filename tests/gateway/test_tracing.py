@@ -10,8 +10,10 @@ from fakes.collector import Collector, told
 from fakes.gateway import running_gateway
 from fakes.scripted import Script, ScriptedServer
 from fakes.traced import QUESTION, asked, settings_of
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from pydantic import ValidationError
 
+FAILED = Status.STATUS_CODE_ERROR
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -63,6 +65,33 @@ async def test_a_tiers_server_is_told_its_parent(stack: AsyncExitStack) -> None:
     (posted,) = collector.named("POST")
     assert posted.parent_span_id == call.span_id
     assert [one.split("-")[1:3] for one in seen] == [[posted.trace_id.hex(), posted.span_id.hex()]]
+
+
+async def test_what_was_sent_to_a_server_and_what_came_is_told_by_the_conventions(stack: AsyncExitStack) -> None:
+    collector = await stack.enter_async_context(Collector())
+    small = await stack.enter_async_context(ScriptedServer(Script(status=503)))
+    large = await stack.enter_async_context(ScriptedServer(Script("yes")))
+    helper = await stack.enter_async_context(ScriptedServer(Script(trouble="reset")))
+
+    async with running_gateway(settings_of(small.url, large.url, collector.url, helper=helper.url)) as url:
+        await asked(url)
+        await asked(url, model="helper")
+
+    refused, answered, *broken = collector.named("POST")
+    for span, server, became in (
+        (refused, small, {"http.response.status_code": 503, "error.type": "503"}),
+        (answered, large, {"http.response.status_code": 200}),
+        *((span, helper, {"error.type": "unreachable"}) for span in broken),
+    ):
+        assert told(span) == {
+            "http.request.method": "POST",
+            "server.address": "127.0.0.1",
+            "server.port": int(server.url.rpartition(":")[2]),
+            "url.full": f"{server.url}/v1/chat/completions",
+            **became,
+        }
+        assert (span.kind, span.status.code) == (Span.SPAN_KIND_CLIENT, FAILED if "error.type" in became else 0)
+    assert broken
 
 
 async def test_the_clients_own_trace_goes_on(stack: AsyncExitStack) -> None:

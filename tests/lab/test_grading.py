@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 from fakes.scripted import Script, ScriptedServer
@@ -17,6 +16,7 @@ from fakes.waiting import until
 
 from models.endpoint import Endpoint, Limits
 from models.replica import Replica
+from models.session import Session
 from models.wire import Json
 from router.graders import UnknownGrader
 from router.lab.asking import Patience
@@ -208,7 +208,7 @@ async def judged(
 
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(ScriptedServer(Script(handler=handler)))
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(Session())
         replica = Replica(Endpoint(server.url, "scripted", dialect="openai"), session=session, limits=Limits())
         judge = ByJudge(replica, patience=QUICK)
         examiners = Examiners("judge:x", special={"judge": lambda _: judge})
@@ -286,7 +286,7 @@ async def test_a_judge_that_says_nothing_readable_tells_nothing() -> None:
 
 
 async def test_a_judge_that_fails_ends_the_grading() -> None:
-    async with ScriptedServer(Script(status=401)) as server, aiohttp.ClientSession() as session:
+    async with ScriptedServer(Script(status=401)) as server, Session() as session:
         replica = Replica(Endpoint(server.url, "scripted"), session=session, limits=Limits())
 
         with pytest.raises(CannotGrade, match="the judge: the server answered 401"):

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 from fakes.scripted import Script, ScriptedServer, is_question
 
 from models.endpoint import Endpoint, Limits
 from models.replica import Replica
+from models.session import Session
 from router.lab.asking import Patience
 from router.lab.keeping import keeper
 from router.lab.opining import Opining
@@ -29,7 +29,7 @@ ASKED = question_of(b'{"id": "1", "prompt": "is it?"}', "")
 async def asked(server: ScriptedServer) -> AsyncIterator[Asked]:
     """A running server as the tier `small`."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(Session())
         await stack.enter_async_context(server)
         replica = Replica(Endpoint(server.url, "scripted"), session=session, limits=Limits())
         yield Asked("small", "scripted", replica, Price(1, 2), lambda: {"abc"})

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 from fakes.scripted import Script, ScriptedServer
 
 from models.endpoint import Endpoint, Limits
 from models.replica import Replica
+from models.session import Session
 from router.lab.asking import Patience
 from router.lab.keeping import keeper
 from router.lab.outcomes import BadRecord, Recorded, read_outcomes
@@ -33,7 +33,7 @@ def questions(count: int, first: int = 0) -> list[Question]:
 async def asked(**servers: ScriptedServer) -> AsyncIterator[list[Asked]]:
     """Running servers as tiers."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(Session())
         tiers = []
         for name, server in servers.items():
             if not server.url:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-import aiohttp
 import aiohttp.web
 import pytest
 from fakes.scripted import Script, ScriptedServer
@@ -15,6 +14,7 @@ from models.errors import BadReply, CapabilityMiss, Overloaded, TimedOut, Unreac
 from models.pool import Pool
 from models.prompt import Prompt
 from models.replica import Replica
+from models.session import Session
 
 PROMPT = Prompt({"messages": [{"role": "user", "content": "is it?"}]}, "id")
 STREAM = Prompt({**PROMPT.fields, "stream": True}, "id")
@@ -22,18 +22,18 @@ LIMITS = Limits(connect_s=1.0, first_token_s=0.4, idle_s=0.4, total_s=0.8)
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session() -> AsyncIterator[Session]:
     """Connections."""
-    async with aiohttp.ClientSession() as session:
+    async with Session() as session:
         yield session
 
 
-def pool_of(session: aiohttp.ClientSession, *servers: ScriptedServer) -> Pool:
+def pool_of(session: Session, *servers: ScriptedServer) -> Pool:
     """A tier of these servers."""
     return pool_at(session, *(Endpoint(server.url, "scripted") for server in servers))
 
 
-def pool_at(session: aiohttp.ClientSession, *endpoints: Endpoint) -> Pool:
+def pool_at(session: Session, *endpoints: Endpoint) -> Pool:
     """A tier of the servers there."""
     return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=LIMITS))
 

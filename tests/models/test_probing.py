@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-import aiohttp
+import aiohttp.web
 import pytest
 from fakes.scripted import Script, ScriptedServer
 
@@ -16,6 +16,7 @@ from models.pool import Pool
 from models.probing import load_of
 from models.prompt import Handover, Prompt
 from models.replica import Replica
+from models.session import Session
 
 LIMITS = Limits(connect_s=1.0, first_token_s=0.5, idle_s=0.5, total_s=2.0)
 FIELDS = {"messages": [{"role": "user", "content": "is it?"}]}
@@ -32,13 +33,13 @@ vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.5
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session() -> AsyncIterator[Session]:
     """Connections."""
-    async with aiohttp.ClientSession() as session:
+    async with Session() as session:
         yield session
 
 
-def pool_of(session: aiohttp.ClientSession, *servers: ScriptedServer, model: str = "scripted") -> Pool:
+def pool_of(session: Session, *servers: ScriptedServer, model: str = "scripted") -> Pool:
     """A tier of these servers."""
     endpoints = [Endpoint(server.url, model) for server in servers]
     return Pool(endpoints, lambda endpoint: Replica(endpoint, session=session, limits=LIMITS))

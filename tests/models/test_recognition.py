@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-import aiohttp
-import aiohttp.web
 import pytest
 from fakes.scripted import Script, ScriptedServer
 from fakes.waiting import until
@@ -18,6 +16,7 @@ from models.pool import Pool
 from models.prompt import Prompt
 from models.recognition import AGAIN_S, BELIEVED_AT, EVERY_S, SOONEST_S, Recognition
 from models.replica import Replica
+from models.session import Session
 
 LIMITS = Limits(connect_s=1.0, first_token_s=0.5, idle_s=0.5, total_s=2.0)
 PROMPT = Prompt({"messages": [{"role": "user", "content": "is it?"}]}, "id")
@@ -63,13 +62,13 @@ class Stage:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session() -> AsyncIterator[Session]:
     """Connections."""
-    async with aiohttp.ClientSession() as session:
+    async with Session() as session:
         yield session
 
 
-async def stage(session: aiohttp.ClientSession, url: str) -> Stage:
+async def stage(session: Session, url: str) -> Stage:
     """Of a server that has been asked once."""
     clock = Clock()
     one = Stage(Pool([Endpoint(url, "scripted")], lambda endpoint: Replica(

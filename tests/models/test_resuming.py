@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import aiohttp
+import aiohttp.web
 import pytest
 from fakes.scripted import Script, ScriptedServer
 
@@ -16,6 +16,7 @@ from models.pool import Pool, PoolRules
 from models.prompt import Prompt
 from models.replica import Replica
 from models.resuming import Said
+from models.session import Session
 
 LIMITS = Limits(connect_s=1.0, first_token_s=0.5, idle_s=0.5, total_s=2.0)
 GREEDY: dict[str, Any] = {
@@ -27,13 +28,13 @@ LIVING = Script(WORDS)
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
+async def session() -> AsyncIterator[Session]:
     """Connections."""
-    async with aiohttp.ClientSession() as session:
+    async with Session() as session:
         yield session
 
 
-def pool_of(session: aiohttp.ClientSession, *servers: ScriptedServer, rules: PoolRules | None = None) -> Pool:
+def pool_of(session: Session, *servers: ScriptedServer, rules: PoolRules | None = None) -> Pool:
     """A tier whose first server is asked first."""
     pool = Pool(
         [Endpoint(server.url, "scripted") for server in servers],
