@@ -7,6 +7,7 @@ from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 
 import aiohttp
+from msgspec import structs
 
 from models.abilities import IDLE, UNKNOWN
 from models.acceptance import Acceptance
@@ -234,7 +235,7 @@ class Replica:
     def _completed(self, finish: Finish, *, handed: bool) -> Finish:
         if finish.speculation is not None:
             self.acceptance.learn(finish.speculation)
-        return replace(finish, handed=True) if handed else finish
+        return structs.replace(finish, handed=True) if handed else finish
 
     async def _after(self, prompt: Prompt, prefix: Prefix) -> Prompt:
         """A prompt that goes on after another model's words, in token ids where those can be had, and soon; else as it
@@ -252,7 +253,7 @@ class Replica:
         if kept is None or not prompt_ids:
             return prompt
         written = Written(prompt_ids, prefix.token_ids[:kept])
-        return replace(prompt, written=written, handover=with_ids(prompt.handover, prefix.token_ids[kept:]))
+        return structs.replace(prompt, written=written, handover=with_ids(prompt.handover, prefix.token_ids[kept:]))
 
     async def _prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """The conversation in this server's token ids, up to where an answer begins; none where it cannot say."""
@@ -312,4 +313,4 @@ def with_ids(handover: Handover | None, ids: Sequence[int]) -> Handover | None:
     """A draft that begins with these token ids, where it is known in ids at all."""
     if handover is None or not handover.token_ids:
         return handover
-    return replace(handover, token_ids=(*ids, *handover.token_ids))
+    return structs.replace(handover, token_ids=(*ids, *handover.token_ids))

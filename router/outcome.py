@@ -1,6 +1,6 @@
 """One request's story so far, folded from its events: who answered, why, and what it cost."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from models.answer import Speculation, Usage
 from router.cascade import Cascade
@@ -25,8 +25,7 @@ from router.steering import Ended
 JUDGED = ("unsure", "verdict")
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """A tier's tokens and cost."""
 
     usage: Usage

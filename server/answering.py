@@ -8,10 +8,11 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
+from msgspec import Struct
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -41,8 +42,7 @@ Made = TypeVar("Made")
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, its part
     in audits, who follows it, what is reserved for it, and how long it has waited for its turn."""
 

@@ -1,8 +1,9 @@
 """What is reserved for one request until it is over, and what its client is told of the limits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from server.access.caller import Allowance
 from server.errors import Problem, RequestError
@@ -11,8 +12,7 @@ from server.limits.standing import MINUTE_S, NOTHING, Amount, Refusal, RefusalRe
 RateName = Literal["requests", "tokens"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """A limit a minute: how much of it is left, and in how many seconds all of it would be."""
 
     name: RateName

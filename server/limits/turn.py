@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 
 import structlog
+from msgspec import structs
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -57,7 +57,7 @@ class InTurn(Response):
             return
         began_s = time.perf_counter()
         try:
-            answer = self._answering(replace(order, deadline_s=self._left_s(), queued_s=waited_s))
+            answer = self._answering(structs.replace(order, deadline_s=self._left_s(), queued_s=waited_s))
             await answer(scope, receive, send)
         finally:
             self._line.over(time.perf_counter() - began_s)
