@@ -8,6 +8,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from server.stopping import LEFT
+
 MOST_HEADERS = 256
 LEAST_READ_BYTES = 16 * 1024  # within the time for it
 LATE = b"408 Request Timeout", b"the request's headers did not come in time"
@@ -48,6 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._left: asyncio.Future[None] = self.loop.create_future()
         self._is_refused = False
         self._in_headers = False
         self._bare_bytes = 0  # since anything of a body came: the parser keeps them
@@ -64,6 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """It has left."""
         self._forget_late()
         self._forget_slow()
+        self._left.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,6 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request's first byte."""
         self._in_headers, self._bare_bytes = True, 0
         super().on_message_begin()
+        self.scope[LEFT] = self._left  # type: ignore[literal-required]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those beyond the most are not kept."""
@@ -108,6 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bare_bytes = 0
         if not self._is_refused:
             super().on_message_complete()
+            self._listen_for_its_end()
 
     def on_response_complete(self) -> None:
         """An answer is written, though maybe not read; and maybe its request has not ended."""
@@ -125,6 +131,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """It has read it."""
         super().resume_writing()
         self._forget_slow()
+
+    def _listen_for_its_end(self) -> None:
+        """The body is whole: reading, which its size may have stopped, goes on to see the client leave."""
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     @property
     def _is_idle(self) -> bool:
