@@ -81,7 +81,7 @@ class MemoryLimiter:
         moment, wanted = self._now(), wanted.bounded()
         account = self.accounts.of(caller, moment)
         refused = account.take(allowance, wanted, moment)
-        rates = rates_of(account.standing(allowance, moment), allowance)
+        rates = rates_of(account, allowance)
         if refused is not None:
             raise limited(refused, rates)
 
