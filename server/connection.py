@@ -8,6 +8,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from server.head_first import HeadFirst
 from server.stopping import LEFT
 
 MOST_HEADERS = 256
@@ -60,7 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come: its first request is due."""
-        super().connection_made(transport)
+        super().connection_made(HeadFirst(transport, self.loop))
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
