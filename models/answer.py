@@ -1,10 +1,11 @@
 """What a model says: deltas as they come, and the draft that they add up to."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from models.calls import Numbering
 from models.tokens import NO_TOKENS, Tokens
@@ -13,16 +14,14 @@ from models.wire import WireMessage, WireReply, WireUsage
 FINISH_REASON = attrgetter("finish_reason")  # read for each delta: a generator takes longer than all that it looks at
 
 
-@dataclass(frozen=True, slots=True)
-class WentOn:
+class WentOn(Struct, frozen=True):
     """How an answer went on after another model's words: `by` their token ids or their text, after so many tokens."""
 
     by: Literal["ids", "text"]
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens of one call. `estimated` where the server did not say: a call that was cut off, or a server that never
     says; then a token is counted as four characters where it was not seen itself."""
 
@@ -39,8 +38,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Speculation:
+class Speculation(Struct, frozen=True):
     """Tokens of a draft that an engine verified for one answer, over its steps: `proposed` to it, `accepted` by it;
     at most `at_once` in a step. A token that was rejected is counted again where it is proposed again."""
 
@@ -115,8 +113,7 @@ class Delta(NamedTuple):
         return any(map(FINISH_REASON, self.pieces))
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """The end of an answer: the tokens that it took and the server's own report of them, None where it made none; the
     chunk of a stream that brought the report; what came of drafts that the server verified, where it says so,
     and whether it was `handed` one."""
@@ -128,16 +125,14 @@ class Finish:
     handed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True):
     """A function that the model wants called; `arguments` should be JSON."""
 
     name: str
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One whole answer."""
 
     text: str
@@ -199,8 +194,7 @@ def placed(texts: Iterable[str]) -> Iterator[tuple[str, int]]:
         place += len(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A provisional answer: every choice, whole."""
 
     choices: tuple[Choice, ...]

@@ -34,11 +34,6 @@ class Caller:
         self._limits = limits
         self._routes: dict[str, Route] = {}
 
-    def answer(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
-        """Deltas, then one finish. Raises a ModelError."""
-        answered = self._streamed if body.get("stream") else self._whole
-        return answered(body, request_id)
-
     async def passed(self, path: str, body: JsonObject, request_id: str) -> bytes:
         """The reply to a request that is answered in one piece, as it came. Raises a ModelError."""
         by_s = asyncio.get_running_loop().time() + self._limits.total_s
@@ -64,17 +59,18 @@ class Caller:
         if reply.status != OK:
             raise error_of(reply.status, await error_body(reply), reply.header("retry-after"), path)
 
-    async def _whole(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
+    async def whole(self, body: JsonObject, request_id: str) -> tuple[Delta, Finish]:
+        """An answer in one piece. Raises a ModelError."""
         form = form_of(body)
         received = await self.passed(FORMS[form].path, body, request_id)
         delta = delta_of(received, time.perf_counter(), form)
         if not delta.pieces:
             raise BadReply(f"{self.endpoint.name} sent a reply without choices")
-        yield delta
-        yield finish_of(delta.reply, streamed=False)
+        return delta, finish_of(delta.reply, streamed=False)
 
-    async def _streamed(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
-        """Comments keep an answer that has begun alive, and do not begin it."""
+    async def streamed(self, body: JsonObject, request_id: str) -> AsyncGenerator[Delta | Finish]:
+        """Deltas, then one finish. Comments keep an answer that has begun alive, and do not begin it. Raises a
+        ModelError."""
         limits, loop = self._limits, asyncio.get_running_loop()
         first_by_s, total_by_s = loop.time() + limits.first_token_s, loop.time() + limits.total_s
         form = form_of(body)

@@ -78,6 +78,10 @@ class Pool:
         while True:
             tried.append(replica)
             try:
+                if not asking.streams:
+                    for part in await replica.whole(asking):
+                        yield part
+                    return
                 async with aclosing(replica.generate(asking)) as parts:
                     async for part in parts:
                         for passed in said.told(part) if isinstance(part, Delta) else said.ended(part):

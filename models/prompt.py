@@ -1,9 +1,10 @@
 """A request on its way to a model: what the client sent, less what is ours, and the evidence we want beside it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
+
+from msgspec import Struct, structs
 
 from models.forms import FORMS, LENGTH_LIMITS, FormName, parts_of, texts_of
 from models.handover.contract import KEY as DRAFT_KEY
@@ -18,8 +19,7 @@ TOLD_TO_TEMPLATES = ("reasoning_effort", "documents", "chat_template", "add_gene
 SPECULATION_REFUSES = ("min_p", "logit_bias", "logprob_token_ids")
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(Struct, frozen=True):
     """A finished draft for another model's engine to verify: its text, and its token ids under the tokenizer of that
     fingerprint; no ids, or None, where they are not known."""
 
@@ -28,8 +28,7 @@ class Handover:
     tokenizer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """The beginning of an answer that is to be gone on with: the prompt's token ids, and those written so far. Of the
     prompt's, `shown` belong to the answer too."""
 
@@ -38,8 +37,7 @@ class Written:
     shown: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(Struct, frozen=True):
     """The beginning of an answer that another model wrote and that was shown: its text, so many tokens, and their ids
     under the tokenizer of that fingerprint; no ids, or None, where they are not known."""
 
@@ -49,8 +47,7 @@ class Prefix:
     tokenizer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Struct, frozen=True):
     """The client's own fields, never changed. `alternatives` is how many likely tokens a scorer needs beside each
     sampled one; None where nothing will be scored. `identified` asks for token ids where they can be had. What depends
     on the `form`, a conversation or a text to complete, is in models/forms.py. `salt` keeps what an engine remembers of
@@ -167,29 +164,29 @@ class Prompt:
 
     def scored(self, alternatives: int) -> "Prompt":
         """The same prompt, with log-probabilities of each token and its likeliest `alternatives`."""
-        return replace(self, alternatives=alternatives, identified=True)
+        return structs.replace(self, alternatives=alternatives, identified=True)
 
     def with_token_ids(self) -> "Prompt":
         """The same prompt; its answer comes with token ids."""
-        return replace(self, identified=True)
+        return structs.replace(self, identified=True)
 
     def handing_over(self, handover: Handover | None) -> "Prompt":
         """The same prompt, with a draft for the engine to verify; the client's own prediction goes before it."""
         predicted = self.predicted
         given = handover if predicted is None else Handover(predicted)
-        return self if given is self.handover else replace(self, handover=given)
+        return self if given is self.handover else structs.replace(self, handover=given)
 
     def going_on(self, written: Written) -> "Prompt":
         """The same prompt, with the beginning of the answer written already."""
-        return replace(self, written=written, handover=None)
+        return structs.replace(self, written=written, handover=None)
 
     def after(self, prefix: Prefix, handover: Handover | None) -> "Prompt":
         """The same prompt, whose answer begins with what another model wrote; and what it may verify after that."""
-        return replace(self, prefix=prefix, handover=handover, identified=True)
+        return structs.replace(self, prefix=prefix, handover=handover, identified=True)
 
     def streamed(self) -> "Prompt":
         """The same prompt; its answer comes piece by piece, whatever the client wants."""
-        return self if self.streams else replace(self, fields={**self.fields, "stream": True})
+        return self if self.streams else structs.replace(self, fields={**self.fields, "stream": True})
 
     def body(self, model: str, *, extras: bool, draft: tuple[int, ...] = ()) -> JsonObject:
         """The request as `model`'s server gets it: the client's fields, and the evidence and usage that we need.

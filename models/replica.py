@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 
+from msgspec import structs
+
 from models.abilities import IDLE, UNKNOWN
 from models.acceptance import Acceptance
 from models.acquainting import acquainted, recognised
@@ -25,7 +27,7 @@ from models.errors import (
 )
 from models.handover.contract import MAX_DRAFT_TOKENS
 from models.probing import Door, find_load, text_of, tokens_of, with_models
-from models.prompt import Handover, Prefix, Prompt, Written
+from models.prompt import Handover, Prompt, Written
 from models.recognition import Recognition
 from models.session import Session
 from models.wire import JsonObject
@@ -100,15 +102,31 @@ class Replica:
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """As `Model.generate`, by this server or not at all."""
+        if not prompt.streams:
+            for part in await self.whole(prompt):
+                yield part
+            return
         begun = False
         with self._at_work() as ticket:
-            answer = self._asked(prompt) if prompt.prefix is None else self._after_words(prompt)
+            answer = self._streamed(prompt) if prompt.prefix is None else self._after_words(prompt)
             async with aclosing(answer) as parts:
                 async for part in parts:
                     if not begun:
                         self._did_well(ticket)
                         begun = True
                     yield part
+
+    async def whole(self, prompt: Prompt) -> tuple[Delta, Finish]:
+        """What `generate` yields for a prompt that does not stream; it is not paid for by the piece."""
+        with self._at_work() as ticket:
+            try:
+                answered = await self._answered(await self._going_on(prompt))
+            except WentOnElsewhere:
+                if prompt.written is not None:
+                    raise
+                answered = await self._answered(prompt)
+            self._did_well(ticket)
+        return answered
 
     async def kept_ids(self, ids: Sequence[int], stretches: Sequence[tuple[int, str]]) -> int | None:
         """How many of the token ids that were told are all that was told, by this server's tokenizer: the last ones may
@@ -197,36 +215,43 @@ class Replica:
                     self._doubt()
 
     async def _after_words(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
-        """As `_asked`, after what another model wrote: by token ids where the server heeds them, else by the text."""
-        asking = prompt
-        if prompt.prefix is not None and prompt.written is None:
-            asking = await self._after(prompt, prompt.prefix)
+        """As `_streamed`, after another model's words: by token ids where the server heeds them, else by the text."""
         try:
-            async with aclosing(self._asked(asking)) as parts:
+            async with aclosing(self._streamed(await self._going_on(prompt))) as parts:
                 async for part in parts:
                     yield part
         except WentOnElsewhere:
             if prompt.written is not None:
                 raise
-            async with aclosing(self._asked(prompt)) as parts:
+            async with aclosing(self._streamed(prompt)) as parts:
                 async for part in parts:
                     yield part
 
-    async def _asked(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+    async def _streamed(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """Deltas, then one finish. Raises WentOnElsewhere, before anything else, where the server takes no notice of
         the token ids that it should go on from."""
         draft = await self._draft_ids(prompt)
-        body = prompt.body(self.endpoint.model, extras=self.endpoint.dialect == "vllm", draft=draft)
-        if prompt.priority and self.endpoint.priorities:
-            body["priority"] = -prompt.priority  # vLLM's lowest goes first
         first = True
-        async with aclosing(self._caller.answer(body, prompt.request_id)) as parts:
+        async with aclosing(self._caller.streamed(self._body(prompt, draft), prompt.request_id)) as parts:
             async for part in parts:
                 if isinstance(part, Finish):
                     yield self._completed(part, handed=bool(draft))
                     continue
                 yield self._opening(part, prompt) if first else part
                 first = False
+
+    async def _answered(self, prompt: Prompt) -> tuple[Delta, Finish]:
+        """The same of an answer in one piece."""
+        draft = await self._draft_ids(prompt)
+        delta, finish = await self._caller.whole(self._body(prompt, draft), prompt.request_id)
+        return self._opening(delta, prompt), self._completed(finish, handed=bool(draft))
+
+    def _body(self, prompt: Prompt, draft: tuple[int, ...]) -> JsonObject:
+        """The request as this server gets it, with the draft's token ids that it is to verify."""
+        body = prompt.body(self.endpoint.model, extras=self.endpoint.dialect == "vllm", draft=draft)
+        if prompt.priority and self.endpoint.priorities:
+            body["priority"] = -prompt.priority  # vLLM's lowest goes first
+        return body
 
     def _opening(self, delta: Delta, prompt: Prompt) -> Delta:
         """The first piece. Raises WentOnElsewhere where it does not follow the ids that the server was given."""
@@ -242,11 +267,14 @@ class Replica:
     def _completed(self, finish: Finish, *, handed: bool) -> Finish:
         if finish.speculation is not None:
             self.acceptance.learn(finish.speculation)
-        return replace(finish, handed=True) if handed else finish
+        return structs.replace(finish, handed=True) if handed else finish
 
-    async def _after(self, prompt: Prompt, prefix: Prefix) -> Prompt:
-        """A prompt that goes on after another model's words, in token ids where those can be had, and soon; else as it
-        is: in text."""
+    async def _going_on(self, prompt: Prompt) -> Prompt:
+        """The prompt; one that goes on after another model's words, in token ids where those can be had, and soon; else
+        as it is: in text."""
+        prefix = prompt.prefix
+        if prefix is None or prompt.written is not None:
+            return prompt
         same_ids = prefix.token_ids and prefix.tokenizer is not None and prefix.tokenizer == self.abilities.tokenizer
         if not same_ids or prompt.renders_by_more:
             return prompt
@@ -260,7 +288,7 @@ class Replica:
         if kept is None or not prompt_ids:
             return prompt
         written = Written(prompt_ids, prefix.token_ids[:kept])
-        return replace(prompt, written=written, handover=with_ids(prompt.handover, prefix.token_ids[kept:]))
+        return structs.replace(prompt, written=written, handover=with_ids(prompt.handover, prefix.token_ids[kept:]))
 
     async def _prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """The conversation in this server's token ids, up to where an answer begins; none where it cannot say."""
@@ -320,4 +348,4 @@ def with_ids(handover: Handover | None, ids: Sequence[int]) -> Handover | None:
     """A draft that begins with these token ids, where it is known in ids at all."""
     if handover is None or not handover.token_ids:
         return handover
-    return replace(handover, token_ids=(*ids, *handover.token_ids))
+    return structs.replace(handover, token_ids=(*ids, *handover.token_ids))

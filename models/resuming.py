@@ -1,9 +1,10 @@
 """A stream whose server died goes on from another: what was said, and whether the rest can follow it. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from typing import Literal
+
+from msgspec import structs
 
 from models.answer import Delta, Finish, Usage
 from models.forms import parts_of
@@ -70,7 +71,10 @@ class Said:
         if not self._before or finish.usage is None:
             return [*self._held, finish]
         usage = Usage(len(self._prompt_ids), self._before + finish.usage.completion_tokens, finish.usage.estimated)
-        return [*self._held, replace(finish, usage=usage, reported={**(finish.reported or {}), **wire_usage(usage)})]
+        return [
+            *self._held,
+            structs.replace(finish, usage=usage, reported={**(finish.reported or {}), **wire_usage(usage)}),
+        ]
 
     def continuation(self) -> Continuation:
         """How true the rest of the answer can be to what an undisturbed server would have written."""

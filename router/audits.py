@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Generic, Literal, TypeVar
 
+from msgspec import Struct
+
 from models.prompt import Prompt
 
 AuditResult = Literal["agreed", "disagreed", "undecided", "failed", "dropped"]
@@ -110,8 +112,7 @@ class Sampling:
             self._day, self._spent = self._today, 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Requests in a row. `exposure`: their propensities added up, or more. `unseen`: how much of it is of requests of
     which nobody knows what the certified policy would have accepted, or stands for audits that came to nothing, which
     may be more than all of it. `threshold`: the highest that one was judged by.

@@ -154,11 +154,11 @@ class Forecast:
 
     def _happened(self, event: Event, course: Course) -> None:
         match event:
+            case Called(tier=tier, usage=usage, about="answer") if usage.completion_tokens and tier in course.tokens:
+                course.tokens[tier].learn(usage.completion_tokens)
             case Accepted(tier=tier) | Capped(tier=tier):
                 course.decided(tier, None)
             case Escalated(tier=tier, to=to):
                 course.decided(tier, to)
-            case Called(tier=tier, usage=usage, about="answer") if usage.completion_tokens and tier in course.tokens:
-                course.tokens[tier].learn(usage.completion_tokens)
             case _:
                 pass

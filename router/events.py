@@ -1,8 +1,9 @@
 """What happened to a request, as it happened: metrics, logs, headers and costs all read these."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 from models.answer import Piece, Speculation, Usage, WentOn
 from models.errors import FailureReason
@@ -18,8 +19,7 @@ AcceptanceReason = Literal["sure", "opened", "verdict", "no-evidence", "degenera
 About = Literal["answer", "opinion", "verdict", "foresight"]
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """Which tiers may answer, in order, and how sure a drafter must be; in mode `exact` it never answers itself. Where
     mode `certified` was wanted and cannot be kept, that is the mode, and `fallback` says why."""
 
@@ -30,24 +30,21 @@ class Planned:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Foreseen:
+class Foreseen(Struct, frozen=True):
     """How good this tier's draft will be, from the prompt alone: a confidence in [0, 1]."""
 
     tier: str
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A call to a tier begins, for an answer or for what it says of a draft; a `Called` ends it, in the same task."""
 
     tier: str
     about: About = "answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
+class Began(Struct, frozen=True):
     """The first piece of a tier's answer has come, after so many seconds of waiting for it."""
 
     tier: str
@@ -62,8 +59,7 @@ class Wrote(NamedTuple):
     pieces: tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Drafted:
+class Drafted(Struct, frozen=True):
     """A drafter is done, because its answer is whole or because it was stopped: its tokens over all choices, and how
     many of them are in the answer that the client gets."""
 
@@ -72,8 +68,7 @@ class Drafted:
     answered: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A draft's beginning is shown before the whole of it could be judged. At so many answer tokens its gate opened,
     with this confidence in [0, 1] that the whole will be accepted; so many seconds were waited for what is shown."""
 
@@ -83,8 +78,7 @@ class Opened:
     waited_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Struct, frozen=True):
     """A draft's score (the scorer's own unit) and its confidence in [0, 1]."""
 
     tier: str
@@ -92,8 +86,7 @@ class Scored:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class Opined:
+class Opined(Struct, frozen=True):
     """Models were asked about a tier's draft: what they said of each choice, by the question's name; nothing where one
     of them did not say. The draft waited so many seconds for it."""
 
@@ -102,8 +95,7 @@ class Opined:
     waited_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """This tier, the final one, was asked whether a draft is right: its probability, in [0, 1], of the least likely
     choice."""
 
@@ -111,16 +103,14 @@ class Verdict:
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The draft is the answer."""
 
     tier: str
     reason: AcceptanceReason
 
 
-@dataclass(frozen=True, slots=True)
-class Escalated:
+class Escalated(Struct, frozen=True):
     """The tier's draft, if it made one, is not the answer; `to` is asked next."""
 
     tier: str
@@ -128,23 +118,20 @@ class Escalated:
     reason: EscalationReason
 
 
-@dataclass(frozen=True, slots=True)
-class Continued:
+class Continued(Struct, frozen=True):
     """The final tier goes on after so many tokens of the draft, which the client was shown."""
 
     tier: str
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Capped:
+class Capped(Struct, frozen=True):
     """The tier failed, and too many requests have gone up for that reason lately: this one does not."""
 
     tier: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """A tier gave no answer, or stopped in the middle of one; what it was asked about."""
 
     tier: str
@@ -152,8 +139,7 @@ class Failed:
     about: About = "answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(Struct, frozen=True):
     """A call to a tier is over, however it ended: its tokens, the seconds spent waiting for it, what came of drafts
     that its engine verified, whether it was handed one, and how it went on after another tier's words, if it did; what
     it was asked for: an answer, what it says of a draft, or a prompt's embedding; and why it failed, if it did."""
@@ -168,8 +154,7 @@ class Called:
     failure: FailureReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The answer is whole, and this tier's."""
 
     tier: str

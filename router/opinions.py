@@ -8,8 +8,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+
+from msgspec import Struct, structs
 
 from models.answer import Delta, Draft, draft_of
 from models.errors import CapabilityMiss, ModelError, TimedOut
@@ -145,8 +147,7 @@ class Asking:
         return Answers(tuple(dict(zip(self._names, of_one, strict=True)) for of_one in zip(*values, strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
+class Panel(Struct, frozen=True):
     """Who is asked about a cascade's drafts: the opinions that its scorer may read, by name, and the final tier, whose
     word on a draft is the verdict."""
 
@@ -207,7 +208,7 @@ async def said(
 
     def overheard(event: Event) -> None:
         if isinstance(event, Asked | Called):
-            observe(replace(event, about=about))
+            observe(structs.replace(event, about=about))
 
     try:
         if (lacked := tier.lacks(asking)) is not None:

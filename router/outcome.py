@@ -1,11 +1,12 @@
 """One request's story so far, folded from its events: who answered, why, and what it cost."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from models.answer import Speculation, Usage
 from router.cascade import Cascade
 from router.events import (
     Accepted,
+    Asked,
     Began,
     Called,
     Continued,
@@ -25,8 +26,7 @@ from router.steering import Ended
 JUDGED = ("unsure", "verdict")
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """A tier's tokens and cost."""
 
     usage: Usage
@@ -35,7 +35,7 @@ class Spent:
 
 class Outcome:
     """Everything that headers, usage and the log say of one request. `spent` is what each tier's calls took together,
-    `answered` what its answer alone did."""
+    `answered` what its answer alone did, and `cost` that of all calls, rejected drafts and cut-off ones among them."""
 
     def __init__(self, cascade: Cascade) -> None:
         self.cascade = cascade
@@ -52,6 +52,7 @@ class Outcome:
         self._waited_s = 0.0
         self._waiting_s = 0.0
         self.spent: dict[str, Spent] = {}
+        self.cost = 0.0
         self.answered: dict[str, Usage] = {}
         self._prices = {tier.name: tier.price for tier in cascade.called}
         self._draft: Usage | None = None
@@ -60,18 +61,20 @@ class Outcome:
     def observe(self, event: Event) -> None:
         """Take in what happened."""
         match event:
-            case Failed(tier=tier, about="answer") if tier == self.tier:
-                self.failure = event
-            case Began(waited_s=waited_s):
-                self._waiting_s = waited_s
             case Called():
                 self._called(event)
-            case Opined(waited_s=waited_s):
-                self._waited_s += waited_s
+            case Began(waited_s=waited_s):
+                self._waiting_s = waited_s
             case Finished():
                 self.finished = True
                 self._learn_length()
                 self._learn_share()
+            case Asked():
+                pass
+            case Failed(tier=tier, about="answer") if tier == self.tier:
+                self.failure = event
+            case Opined(waited_s=waited_s):
+                self._waited_s += waited_s
             case _:
                 self._decided(event)
 
@@ -97,6 +100,7 @@ class Outcome:
     def _called(self, call: Called) -> None:
         before = self.spent.get(call.tier, Spent(Usage(0, 0), 0.0))
         self.spent[call.tier] = Spent(before.usage + call.usage, before.cost + self._prices[call.tier].of(call.usage))
+        self.cost = sum([spent.cost for spent in self.spent.values()])
         if call.about != "opinion":  # those are waited for together, and `Opined` says how long
             self._waited_s += call.waited_s
         if call.about == "answer":
@@ -114,11 +118,6 @@ class Outcome:
         """Seconds spent waiting for models; of a call that is running, those until its first piece, or until its gate
         opened."""
         return self._waited_s + self._waiting_s
-
-    @property
-    def cost(self) -> float:
-        """Every call's, rejected drafts and cut-off calls among them."""
-        return sum(spent.cost for spent in self.spent.values())
 
     @property
     def cost_final_alone(self) -> float:
@@ -153,5 +152,7 @@ class Outcome:
 
     def _learn_share(self) -> None:
         cascade = self.cascade
+        if cascade.steering.budget is None:
+            return
         ended = Ended(self.escalated, self.cost, self.cost_final_alone, self.first_confidence)
         cascade.steering.learn(ended, cascade.policy)

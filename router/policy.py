@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from msgspec import Struct
+
 from models.answer import Draft
 from models.prompt import Prompt
 from router.checks import failed_check
@@ -37,23 +39,20 @@ class Policy:
     cluster: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(Struct, frozen=True):
     """The draft is good enough."""
 
     reason: AcceptanceReason
 
 
-@dataclass(frozen=True, slots=True)
-class GoUp:
+class GoUp(Struct, frozen=True):
     """The next tier must answer. `failed`: for what a tier did not say of the draft, because it failed."""
 
     reason: EscalationReason
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What becomes of a draft, and its score and confidence where it got as far as that."""
 
     ruling: Keep | GoUp

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from msgspec import Struct
+
 from router.budget import Budget
 from router.policy import Policy
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """A finished request: whether the first tier's draft was not the answer, what it cost, what the final tier alone
     would have cost, and the first tier's confidence in [0, 1] where its draft was scored."""
 

@@ -6,12 +6,12 @@ A failure before the first byte is an HTTP error, after it an error event. A cli
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import replace
 
 import structlog
+from msgspec import Struct
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -29,6 +29,7 @@ from server.headers import decision_headers
 from server.limits.demand import taken
 from server.limits.holding import UNHELD, Hold
 from server.metrics import Metrics
+from server.stopping import Deadlines, unless_gone
 from server.store.opening import Keeping
 from server.store.records import new_id
 from server.store.story import Ending, Story
@@ -36,13 +37,10 @@ from server.store.story import Ending, Story
 CLIENT_LEFT = 499
 LAST_WORD_S = 5.0
 
-Made = TypeVar("Made")
-
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """A request that passed its door: what to ask of which cascade, for how long at most, who wants to know, its part
     in audits, who follows it, what is reserved for it, and how long it has waited for its turn."""
 
@@ -62,10 +60,11 @@ class Answer(Response):
     """Runs the cascade while it answers; one instance for one request. Its decision is kept before its last byte goes
     out."""
 
-    def __init__(self, order: Order, metrics: Metrics, keeping: Keeping | None = None) -> None:
+    def __init__(self, order: Order, metrics: Metrics, deadlines: Deadlines, keeping: Keeping | None = None) -> None:
         super().__init__()
         self._order = order
         self._metrics = metrics
+        self._deadlines = deadlines
         self._keeping = keeping
         self._story = Story(keeping.rules, order.cascade, order.asked.prompt) if keeping else None
         self._id = new_id() if self._story is None else self._story.id
@@ -79,7 +78,7 @@ class Answer(Response):
         """Answer, or stop everything when the client leaves."""
         self._metrics.began()
         try:
-            await unless_gone(self._answered(scope, receive, send), receive)
+            await unless_gone(self._answered(scope, receive, send), scope, receive)
         finally:
             self._keep()
             self._report()
@@ -109,11 +108,9 @@ class Answer(Response):
         order = self._order
         write = self._write_stream if order.asked.prompt.streams else self._write_whole
         try:
-            async with (
-                asyncio.timeout(order.deadline_s),
-                aclosing(answer(order.cascade, order.asked.prompt, self._observe)) as parts,
-            ):
-                await write(parts, send)
+            with self._deadlines.within(order.deadline_s):
+                async with aclosing(answer(order.cascade, order.asked.prompt, self._observe)) as parts:
+                    await write(parts, send)
         except TimeoutError:
             return DEADLINE
         except ModelError as error:
@@ -159,7 +156,8 @@ class Answer(Response):
         await send({"type": "http.response.body", "body": ending, "more_body": False})
 
     async def _start(self, send: Send, content_type: bytes, length: int | None) -> None:
-        headers = [(name.encode(), value.encode()) for name, value in self._decision().items()]
+        decision = self._decision()
+        headers = [*zip(map(str.encode, decision), map(str.encode, decision.values()), strict=True)]
         headers.append((b"content-type", content_type))
         headers.append((b"cache-control", b"no-cache") if length is None else (b"content-length", b"%d" % length))
         self._begun = True
@@ -253,29 +251,3 @@ class Answer(Response):
             order.ticket.over(outcome, self._id, order.trace)
         if order.trace is not None:
             order.trace.ended(outcome, is_cut_off=status == CLIENT_LEFT, response_id=order.asked.writer.id)
-
-
-async def unless_gone(work: Awaitable[Made], receive: Receive) -> Made | None:
-    """What the work makes; None where the client leaves first: then it is cancelled, and has ended before this
-    returns."""
-    working = asyncio.current_task()
-    cancelling = 0 if working is None else working.cancelling()
-    has_left = is_over = False
-
-    async def watched() -> None:
-        nonlocal has_left
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        if working is not None and not is_over:
-            has_left = working.cancel()
-
-    watching = asyncio.ensure_future(watched())
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if working is not None and has_left and working.uncancel() <= cancelling:
-            return None
-        raise
-    finally:
-        is_over = True
-        watching.cancel()

@@ -35,6 +35,7 @@ from server.pools import watched
 from server.readiness import Leaving, Readiness
 from server.refusing import refusing, wordings
 from server.settings.schema import Settings
+from server.stopping import Deadlines
 from server.store.keeper import Keeper
 from server.store.memory import MemoryLedger
 from server.store.opening import Keeping, opened
@@ -54,6 +55,7 @@ def create_app(settings: Settings, state: Path | None = None) -> FastAPI:
     app.state.state = state
     app.state.metrics = Metrics()
     app.state.leaving = Leaving()
+    app.state.deadlines = Deadlines()
     app.state.bodies = Bodies(settings.server.most_bodies_bytes)
     app.state.describe = describing(app)
     app.state.admin_listener = app.state.totals = None

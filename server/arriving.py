@@ -1,6 +1,5 @@
 """What every request goes through before it is read: its id, whether its sender may ask, and how much it may send."""
 
-import asyncio
 import re
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from server.access.guard import Guard, refuse_others
 from server.bodies import Bodies
 from server.errors import RequestError
 from server.settings.server import ServerSettings
+from server.stopping import Deadlines
 from server.store.records import new_id
 
 MAX_LENGTH_DIGITS = 19
@@ -52,14 +52,14 @@ async def read_body(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise RequestError("content-type: send the body as application/json", status=415)
+    deadlines: Deadlines = request.app.state.deadlines
     limit = min(server.max_body_bytes, most or server.max_body_bytes)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (len(length) > MAX_LENGTH_DIGITS or int(length) > limit):
         raise too_large(limit)
     try:
-        with bodies_of(request).held(caller.id) as more:
-            async with asyncio.timeout(server.body_s):
-                body = await received(request, limit, more)
+        with bodies_of(request).held(caller.id) as more, deadlines.within(server.body_s):
+            body = await received(request, limit, more)
     except TimeoutError as late:
         raise RequestError(f"the body did not come within {server.body_s:g} s", status=408) from late
     if body is None:

@@ -8,6 +8,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from server.head_first import HeadFirst
+from server.stopping import LEFT
+
 MOST_HEADERS = 256
 LEAST_READ_BYTES = 16 * 1024  # within the time for it
 LATE = b"408 Request Timeout", b"the request's headers did not come in time"
@@ -48,6 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._left: asyncio.Future[None] = self.loop.create_future()
         self._is_refused = False
         self._in_headers = False
         self._bare_bytes = 0  # since anything of a body came: the parser keeps them
@@ -57,13 +61,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come: its first request is due."""
-        super().connection_made(transport)
+        super().connection_made(HeadFirst(transport, self.loop))
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has left."""
         self._forget_late()
         self._forget_slow()
+        self._left.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,6 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request's first byte."""
         self._in_headers, self._bare_bytes = True, 0
         super().on_message_begin()
+        self.scope[LEFT] = self._left  # type: ignore[literal-required]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those beyond the most are not kept."""
@@ -108,6 +114,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._bare_bytes = 0
         if not self._is_refused:
             super().on_message_complete()
+            self._listen_for_its_end()
 
     def on_response_complete(self) -> None:
         """An answer is written, though maybe not read; and maybe its request has not ended."""
@@ -125,6 +132,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """It has read it."""
         super().resume_writing()
         self._forget_slow()
+
+    def _listen_for_its_end(self) -> None:
+        """The body is whole: reading, which its size may have stopped, goes on to see the client leave."""
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     @property
     def _is_idle(self) -> bool:

@@ -1,6 +1,5 @@
 """The routes that ask models: the doors, what passes through to one tier, and what is known of past answers."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -10,7 +9,7 @@ from starlette.requests import ClientDisconnect
 
 from models.errors import TimedOut
 from router.cascade import Cascade
-from server.answering import Answer, Order, unless_gone
+from server.answering import Answer, Order
 from server.arriving import caller_of, read_body, request_id_of
 from server.auditing import Ticket
 from server.building import Served
@@ -34,6 +33,7 @@ from server.recall import heard, recalled
 from server.routing import found, routed
 from server.settings.schema import Settings
 from server.settings.server import ServerSettings
+from server.stopping import Deadlines, unless_gone
 
 DOORS = (CHAT, COMPLETION, RESPONSES, MESSAGES)
 
@@ -55,7 +55,9 @@ def answering(door: Door) -> Callable[[Request], Awaitable[Response]]:
         order = Order(cascade, asked, door, settings.server.deadline_s, began_s, caller, ticket, trace)
         admission: Admission = request.app.state.admission
         state = request.app.state
-        return await admission.admitted(order, lambda begun: Answer(begun, state.metrics, state.keeping))
+        return await admission.admitted(
+            order, lambda begun: Answer(begun, state.metrics, state.deadlines, state.keeping)
+        )
 
     return answered
 
@@ -80,9 +82,10 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
     """The route to a tier's own endpoint of that path."""
 
     async def passed(request: Request) -> Response:
-        server: ServerSettings = request.app.state.settings.server
-        served: Served = request.app.state.served
-        admission: Admission = request.app.state.admission
+        state = request.app.state
+        server: ServerSettings = state.settings.server
+        served: Served = state.served
+        admission: Admission = state.admission
         caller = await caller_of(request)
         body = await read_body(request, server, caller)
         asked, fields = read_passed(body)
@@ -93,7 +96,7 @@ def passing(path: str) -> Callable[[Request], Awaitable[Response]]:
         trace = permitted_trace(request, asked)
         hold = await admission.reserved(caller, lambda _unstated: passed_most(fields, tier))
         errand = Errand(path, fields, asked, tier, pool, request_id_of(request), server.deadline_s, caller, hold, trace)
-        return Passage(errand, request.app.state.metrics, request.app.state.keeping)
+        return Passage(errand, state.metrics, state.deadlines, state.keeping)
 
     return passed
 
@@ -103,6 +106,7 @@ async def count_tokens(request: Request) -> JSONResponse:
     settings: Settings = request.app.state.settings
     served: Served = request.app.state.served
     admission: Admission = request.app.state.admission
+    deadlines: Deadlines = request.app.state.deadlines
     caller = await caller_of(request)
     request_id = request_id_of(request)
     model, fields = read_count(await read_body(request, settings.server, caller))
@@ -113,8 +117,8 @@ async def count_tokens(request: Request) -> JSONResponse:
     hold = await admission.reserved(caller, lambda _unstated: NOTHING)
     work = counted(fields, {tier.name: served.pools[tier.name] for tier in tiers}, request_id, trace)
     try:
-        async with asyncio.timeout(settings.server.deadline_s):
-            tokens = await unless_gone(work, request.receive)
+        with deadlines.within(settings.server.deadline_s):
+            tokens = await unless_gone(work, request.scope, request.receive)
     except TimeoutError as late:
         raise TimedOut("no tier counted within the gateway's deadline") from late
     finally:

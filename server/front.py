@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from server.request import IndexedRequest
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 Wording = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -30,7 +32,7 @@ class Front:
         if endpoint is None:
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
+        request = IndexedRequest(scope, receive)
         try:
             response = await endpoint(request)
         except self._worded as error:

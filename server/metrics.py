@@ -13,7 +13,21 @@ from models.waiting import Waiting
 from router.audits import AuditResult
 from router.cascade import Cascade
 from router.demand import Forecast
-from router.events import Accepted, Began, Called, Capped, Drafted, Escalated, Event, Failed, Opened, Planned, Scored
+from router.events import (
+    Accepted,
+    Asked,
+    Began,
+    Called,
+    Capped,
+    Drafted,
+    Escalated,
+    Event,
+    Failed,
+    Finished,
+    Opened,
+    Planned,
+    Scored,
+)
 from router.outcome import Outcome
 from server.access.refusal import Reason
 from server.cascades import CascadeCollector, Overseen
@@ -172,6 +186,10 @@ class Metrics:
         """Count what happened."""
         self._forecast.observe(event, cascade)
         match event:
+            case Asked() | Finished():
+                pass
+            case Called():
+                self._called(event, cascade)
             case Began(tier=tier, waited_s=waited_s):
                 self._first_piece.labels(tier).observe(waited_s)
             case Scored(tier=tier, confidence=confidence):
@@ -186,8 +204,6 @@ class Metrics:
                 self._fallbacks.labels(cascade, reason).inc()
             case Capped(tier=tier):
                 self._capped.labels(cascade, tier).inc()
-            case Called():
-                self._called(event, cascade)
             case _:
                 self._drafted(event, cascade)
 

@@ -19,7 +19,7 @@ from models.wire import JsonObject, WireReply
 from router.call import Tier
 from router.cascade import Cascade
 from server.access.caller import Caller, key_of
-from server.answering import CLIENT_LEFT, unless_gone
+from server.answering import CLIENT_LEFT
 from server.doors.controls import OURS
 from server.doors.events import written
 from server.doors.reading import Wire, checked, read_fields
@@ -30,6 +30,7 @@ from server.limits.demand import passed_most, tokens_of
 from server.limits.holding import UNHELD, Hold
 from server.limits.standing import Amount, nanos_of
 from server.metrics import Metrics
+from server.stopping import Deadlines, unless_gone
 from server.store.opening import Keeping
 from server.store.records import Passed, new_id
 
@@ -82,10 +83,11 @@ def tier_of(cascade: Cascade, path: str) -> Tier:
 class Passage(Response):
     """Runs one errand while it answers."""
 
-    def __init__(self, errand: Errand, metrics: Metrics, keeping: Keeping | None = None) -> None:
+    def __init__(self, errand: Errand, metrics: Metrics, deadlines: Deadlines, keeping: Keeping | None = None) -> None:
         super().__init__()
         self._errand = errand
         self._metrics = metrics
+        self._deadlines = deadlines
         self._keeper = keeping.keeper if keeping else None
         self._came = time.time()
         self._status = CLIENT_LEFT
@@ -95,7 +97,7 @@ class Passage(Response):
         """Answer, or stop the server's work when the client leaves."""
         began_s = time.perf_counter()
         try:
-            await unless_gone(self._answered(scope, receive, send), receive)
+            await unless_gone(self._answered(scope, receive, send), scope, receive)
         finally:
             self._keep()
             self._report(time.perf_counter() - began_s)
@@ -119,10 +121,9 @@ class Passage(Response):
         """The body of the answer, or what kept it from coming."""
         errand = self._errand
         try:
-            async with asyncio.timeout(errand.deadline_s):
-                with passed_call(errand.trace, errand.tier.name) as call:
-                    reply = read_reply(await errand.pool.passed(errand.path, errand.fields, errand.request_id))
-                    self._usage = call.usage = counted(reply)
+            with self._deadlines.within(errand.deadline_s), passed_call(errand.trace, errand.tier.name) as call:
+                reply = read_reply(await errand.pool.passed(errand.path, errand.fields, errand.request_id))
+                self._usage = call.usage = counted(reply)
             return written({**reply, "model": errand.asked} if "model" in reply else reply)
         except asyncio.CancelledError:
             self._usage = least(errand)

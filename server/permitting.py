@@ -1,7 +1,8 @@
 """What a caller may ask for, and what of its request reaches an engine that others share."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+
+from msgspec import structs
 
 from models.forms import parts_of
 from models.prompt import salted
@@ -33,7 +34,7 @@ def permitted(asked: Asked, caller: Caller, served: Served) -> Asked:
     controls = asked.controls if task is None else asked.controls.model_copy(update={"task": task})
     prompt = asked.prompt
     if caller.salt is not None:
-        prompt = replace(prompt, fields=of_tenant(prompt.fields), salt=caller.salt)
+        prompt = structs.replace(prompt, fields=of_tenant(prompt.fields), salt=caller.salt)
     return Asked(asked.model, prompt, controls, asked.writer)
 
 

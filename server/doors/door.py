@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 from pydantic import BaseModel
 
 from models.answer import Delta, Finish
@@ -14,8 +15,7 @@ from server.doors.controls import Controls
 from server.errors import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """What is known of a request beside its body: its id, when it came (Unix seconds), and its headers."""
 
     request_id: str
@@ -48,8 +48,7 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What a client wants: of which model or cascade, the prompt, how it is to be routed, and who words the answer."""
 
     model: str

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from msgspec import structs
 from starlette.responses import Response
 
 from server.access.caller import Allowance, Caller
@@ -40,7 +41,7 @@ class Admission:
         line = self.lines.get(order.cascade.name)
         if is_limited(allowance):
             hold = await self._reserved(order.caller, allowance, wanted_of(order))
-            order = replace(order, hold=hold)
+            order = structs.replace(order, hold=hold)
         try:
             if line is None:
                 return answering(order)
@@ -83,7 +84,7 @@ def prioritised(order: Order, priority: int) -> Order:
     if not priority:
         return order
     asked = order.asked
-    return replace(order, asked=replace(asked, prompt=replace(asked.prompt, priority=priority)))
+    return structs.replace(order, asked=structs.replace(asked, prompt=structs.replace(asked.prompt, priority=priority)))
 
 
 def lines_of(queues: Mapping[str, QueueSettings], metrics: LimitMetrics) -> dict[str, Line]:

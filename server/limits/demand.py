@@ -10,6 +10,7 @@ from router.outcome import Outcome
 from server.limits.standing import Amount, nanos_of
 
 MEDIA_TOKENS = 1024  # an image, a sound or a file, whatever its size
+MEDIA_BYTES = MEDIA_TOKENS * CHARACTERS_PER_TOKEN
 TEMPLATE_TOKENS = 16  # what a chat template writes of its own
 STATED_AT_MOST = 4096
 RENDERED = ("tools", "functions", "documents", "chat_template_kwargs")  # what a template may write beside the messages
@@ -61,8 +62,8 @@ def questions(cascade: Cascade, prompt: Prompt, asked: int, written: int) -> lis
 def prompt_tokens(prompt: Prompt) -> int:
     """An estimate: a token for each 4 bytes of the texts of the prompt and of what a template is told beside it, 1,024
     for each image, sound or file."""
-    texts = length(prompt.input) + sum(length(prompt.fields.get(name)) for name in RENDERED)
-    return TEMPLATE_TOKENS + texts // CHARACTERS_PER_TOKEN
+    rendered = [length(prompt.fields[name]) for name in RENDERED if name in prompt.fields]
+    return TEMPLATE_TOKENS + (length(prompt.input) + sum(rendered)) // CHARACTERS_PER_TOKEN
 
 
 def passed_most(fields: JsonObject, tier: Tier) -> Amount:
@@ -94,9 +95,7 @@ def length(value: Json) -> int:
         case list():
             return sum(map(length, value))
         case dict():
-            media = sum(name in MODALITIES for name in value)
-            texts = sum(length(inner) for name, inner in value.items() if name not in MODALITIES)
-            return texts + media * MEDIA_TOKENS * CHARACTERS_PER_TOKEN
+            return sum([MEDIA_BYTES if name in MODALITIES else length(inner) for name, inner in value.items()])
         case _:
             return 0
 

@@ -1,18 +1,18 @@
 """What is reserved for one request until it is over, and what its client is told of the limits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from server.access.caller import Allowance
 from server.errors import Problem, RequestError
-from server.limits.standing import MINUTE_S, NOTHING, Amount, Refusal, RefusalReason, Standing
+from server.limits.standing import MINUTE_S, NOTHING, Amount, Refusal, RefusalReason
 
 RateName = Literal["requests", "tokens"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """A limit a minute: how much of it is left, and in how many seconds all of it would be."""
 
     name: RateName
@@ -21,11 +21,25 @@ class Rate:
     reset_s: float
 
 
-def rates_of(standing: Standing, allowance: Allowance) -> list[Rate]:
+class Taken(Protocol):
+    """Requests and tokens that still count against the minute."""
+
+    @property
+    def requests(self) -> float:
+        """So many."""
+        ...
+
+    @property
+    def tokens(self) -> float:
+        """So many."""
+        ...
+
+
+def rates_of(taken: Taken, allowance: Allowance) -> list[Rate]:
     """Those that a caller has."""
     given: tuple[tuple[RateName, float, int | None], ...] = (
-        ("requests", standing.requests, allowance.requests_per_minute),
-        ("tokens", standing.tokens, allowance.tokens_per_minute),
+        ("requests", taken.requests, allowance.requests_per_minute),
+        ("tokens", taken.tokens, allowance.tokens_per_minute),
     )
     return [rate_of(name, used, limit) for name, used, limit in given if limit is not None]
 

@@ -92,7 +92,7 @@ class MemoryLimiter:
             raise unavailable()
         account = self.accounts.of(caller, moment)
         refused = account.take(allowance, wanted, moment)
-        rates = rates_of(account.standing(allowance, moment), allowance)
+        rates = rates_of(account, allowance)
         if refused is not None:
             raise limited(refused, rates)
 

@@ -2,10 +2,11 @@
 
 import math
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
 
 from server.access.caller import Allowance
 
@@ -17,8 +18,7 @@ SOON_S = 1
 RefusalReason = Literal["at-once", "requests", "tokens", "day", "month"]
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(Struct, frozen=True):
     """Tokens, and cost in billionths of the currency of the prices: whole numbers, whose sums are exact."""
 
     tokens: int = 0
@@ -34,8 +34,7 @@ class Amount:
 NOTHING = Amount()
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """Now: seconds of a clock that never goes back, and the day and the month (UTC) as `2026-11-25` and `2026-11`, with
     the seconds until they end."""
 
@@ -61,8 +60,7 @@ def calendar_of(number: int) -> tuple[str, str, int]:
     return day.isoformat(), f"{day:%Y-%m}", monthrange(day.year, day.month)[1] - day.day
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """Of one caller at one moment, at all gateways: requests and tokens that still count against the minute (they fade
     at the rate of the limit), requests under way, and in billionths of the currency what those hold and what the day
     and the month have cost."""
@@ -75,8 +73,7 @@ class Standing:
     month: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Which limit stands against a request, and in how many seconds it may not; None: waiting does not help."""
 
     reason: RefusalReason

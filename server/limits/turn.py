@@ -3,19 +3,20 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 
 import structlog
+from msgspec import structs
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from server.answering import Order, unless_gone
+from server.answering import Order
 from server.errors import Problem
 from server.headers import id_headers
 from server.limits.fair import Place
 from server.limits.line import Line, Shed, ShedReason
 from server.limits.standing import NOTHING
 from server.metrics import Metrics
+from server.stopping import unless_gone
 
 CODES: dict[ShedReason, str] = {"full": "queue_full", "late": "queue_timeout", "draining": "shutting_down"}
 MESSAGES: dict[ShedReason, str] = {
@@ -44,7 +45,7 @@ class InTurn(Response):
         """Wait, answer, and let the next one begin; or send an error."""
         order = self._order
         try:
-            waited_s = 0.0 if self._line.begins() else await unless_gone(self._wait(), receive)
+            waited_s = 0.0 if self._line.begins() else await unless_gone(self._wait(), scope, receive)
         except Shed as shed:
             order.hold.undo()
             await self._sent_away(shed)(scope, receive, send)
@@ -57,7 +58,7 @@ class InTurn(Response):
             return
         began_s = time.perf_counter()
         try:
-            answer = self._answering(replace(order, deadline_s=self._left_s(), queued_s=waited_s))
+            answer = self._answering(structs.replace(order, deadline_s=self._left_s(), queued_s=waited_s))
             await answer(scope, receive, send)
         finally:
             self._line.over(time.perf_counter() - began_s)

@@ -4,10 +4,11 @@ Usage is kept by day (UTC), key, cascade and tier, for good: it stays when decis
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from server.store.records import Audit, Decision, Passed, Record
 
@@ -25,8 +26,7 @@ class Slot(NamedTuple):
     tier: str
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True):
     """`requests` ended at the tier, so that over all tiers each is counted once; of these, `answered` whole. `accepted`
     drafts of the tier were the answer, `escalated` requests went past it. Tokens and cost are those of the tier's own
     calls, questions about drafts and audits among them. `saved`, an estimate, is what the final tier alone would have
@@ -51,7 +51,7 @@ class Counts:
 
 
 Sums = Mapping[Slot, Counts]
-NUMBERS = tuple(field.name for field in fields(Counts))
+NUMBERS = Counts.__struct_fields__
 
 
 def added(counted: Iterable[Sums]) -> Sums:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
+from msgspec import Struct
 
 from models.answer import Choice, Piece, Usage, choice_of
 from models.gathering import Gathered
@@ -12,7 +13,22 @@ from models.prompt import Prompt
 from models.tokens import NO_TOKENS, Tokens
 from models.wire import JsonObject, WireMessage
 from router.cascade import Cascade
-from router.events import Accepted, Began, Called, Escalated, Event, Failed, Opened, Opined, Scored, Verdict, Wrote
+from router.events import (
+    Accepted,
+    Asked,
+    Began,
+    Called,
+    Escalated,
+    Event,
+    Failed,
+    Finished,
+    Opened,
+    Opined,
+    Planned,
+    Scored,
+    Verdict,
+    Wrote,
+)
 from router.evidence import evidence_of
 from router.outcome import Outcome, Spent
 from server.store.records import Decision, Evidence, Step, Texts, new_id
@@ -35,8 +51,7 @@ class Rules:
     redaction: Redaction = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How a request ended: by which ids clients know it, at which endpoint it came and when (Unix seconds), the HTTP
     status, the seconds until its last byte, and until its first one if there was any. The rest as in Decision."""
 
@@ -142,6 +157,8 @@ class Story:
                 self._wrote(tier, pieces)
             case Began(tier=tier, waited_s=waited_s):
                 self._part(tier).first_piece_s = waited_s
+            case Planned() | Asked() | Finished():
+                pass
             case Called(tier=tier, waited_s=waited_s, about=about):
                 part = self._part(tier)
                 part.waited_s += waited_s

@@ -1,10 +1,11 @@
 """What was used: the sums of requests, tokens and costs, by whatever they are asked for. Reads the database alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, get_args
 
+from msgspec import structs
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -93,7 +94,7 @@ def used_in(row: Sequence[float | str], parts: int) -> Used:
     group, (*whole, cost, saved) = row[:parts], row[parts:]
     return Used(
         tuple(None if value == NOBODY else str(value) for value in group),
-        replace(Counts(*map(int, whole)), cost=float(cost), saved=float(saved)),
+        structs.replace(Counts(*map(int, whole)), cost=float(cost), saved=float(saved)),
     )
 
 

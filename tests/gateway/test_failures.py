@@ -146,6 +146,22 @@ async def test_a_client_that_leaves_stops_the_work_upstream(gateway, stream: boo
     assert 'status="499"' in await metrics_of(cascade.url)
 
 
+async def test_a_client_that_leaves_behind_a_large_body_stops_the_work_upstream(gateway) -> None:
+    cascade = await gateway(small=Script("one two three " * 100, pause_s=0.5), large=Script())
+
+    async with aiohttp.ClientSession() as session:
+        large = [{"role": "user", "content": "x" * 1_000_000}]
+        asking = asyncio.create_task(
+            session.post(f"{cascade.url}/v1/chat/completions", json={"model": "auto", "messages": large})
+        )
+        await until(lambda: cascade.small.running == 1)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    await until(lambda: cascade.small.running == 0)
+    assert cascade.small.left == 1
+
+
 async def test_a_cut_off_call_is_still_counted(gateway) -> None:
     cascade = await gateway(small=Script(trouble="hang"), large=Script("no"), limits=QUICK)
 

@@ -33,6 +33,7 @@ from server.answering import Answer, Order
 from server.doors.chat import CHAT
 from server.doors.door import Arrival
 from server.metrics import Metrics
+from server.stopping import Deadlines
 
 THRESHOLD = 0.5
 PROMPT_TOKENS = 10
@@ -168,7 +169,7 @@ async def answered(small: Scheduled, large: Scheduled, rules: StreamRules, clien
     asked = CHAT.read(json.dumps(body).encode(), Arrival("id", 7, {}))
     order = Order(cascade_of(small, large, rules), asked, CHAT, 60.0, time.perf_counter(), anyone())
     async with asyncio.timeout(20):
-        await Answer(order, Metrics())({"type": "http"}, client.receive, client.send)
+        await Answer(order, Metrics(), Deadlines())({"type": "http"}, client.receive, client.send)
 
 
 def rules_of(on_doubt: OnDoubt, gate_tokens: int, holdback: int, stop_at: float | None) -> StreamRules:

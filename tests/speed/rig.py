@@ -22,6 +22,7 @@ from speed.upstream import UNSURE_PROMPT, running
 from server.app import create_app
 from server.logs import set_up_logs
 from server.settings.schema import Settings
+from server.stopping import LEFT
 
 PATH = "/v1/chat/completions"
 WARMING = 8
@@ -74,7 +75,8 @@ class Rig:
         scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
                  "path": PATH, "raw_path": PATH.encode(), "query_string": b"", "root_path": "", "state": {},
                  "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-                 "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)}  # fmt: skip
+                 "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
+                 LEFT: asyncio.get_running_loop().create_future()}  # fmt: skip
         parts = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> dict[str, Any]:
