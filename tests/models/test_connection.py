@@ -318,7 +318,7 @@ class Wire(asyncio.Transport):
         self.reads = True
 
     def is_closing(self) -> bool:
-        return False
+        return self.get_extra_info("socket").fileno() < 0
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -333,6 +333,18 @@ def wired(body: bytes = b"{}") -> tuple[Wire, Connection]:
     connection.connection_made(wire)
     connection.send(path_to("http://a:1"), b"", body)
     return wire, connection
+
+
+async def test_a_connection_that_closed_before_it_was_of_use_is_a_broken_one() -> None:
+    wire, connection = Wire(), Connection(asyncio.get_running_loop(), lambda one: one.abort())
+    connection.connection_made(wire)
+    connection.eof_received()
+
+    connection.send(path_to("http://a:1"), b"", b"{}")
+
+    with pytest.raises(Disconnected, match="closed the connection"):
+        await connection.head()
+    assert wire.written == []
 
 
 async def test_who_does_not_read_lets_the_server_wait() -> None:
