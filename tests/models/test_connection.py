@@ -96,6 +96,13 @@ async def test_a_body_without_a_length_ends_with_its_connection(
         assert await ask(session, server.url) == (200, b"yes")
 
 
+async def test_what_comes_after_a_body_is_no_header() -> None:
+    async with listening(saying(GOOD["trailers"][0])) as server, Session() as session:
+        with await session.sent(path_to(server.url), by_s=soon()) as reply:
+            await reply.whole(MOST)
+            assert (reply.header("transfer-encoding"), reply.header("x")) == ("chunked", None)
+
+
 NO_HTTP = {
     "garbage": b"\x00\x01\x02\x03\r\n\r\n",
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -265,7 +272,7 @@ async def test_a_server_may_answer_before_it_has_heard_all() -> None:
         await peer.head()
         await peer.say(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
 
-    async with listening(talk) as server, Session() as session:
+    async with listening(talk) as server, Session(keep_alive_s=60.0) as session:
         assert await ask(session, server.url, LARGE * 4) == (413, b"no")
         await until(lambda: server.left == 1)
         assert await ask(session, server.url, LARGE * 4) == (413, b"no")
