@@ -38,6 +38,8 @@ class Connecting:
 
     async def _secured(self, transport: asyncio.Transport, connection: Connection, name: str) -> asyncio.Transport:
         try:
+            if transport.is_closing():
+                raise ConnectionResetError
             loop = asyncio.get_running_loop()
             secured = await loop.start_tls(transport, connection, self._context, server_hostname=name)
             if secured is None:

@@ -64,6 +64,9 @@ class Connection(asyncio.Protocol):
         self._has_head = self._ended = self._ends_with_connection = False
         self._bytes_without_body = 0
         self._headers = {}
+        if self._transport.is_closing():  # before it was of any use
+            self._break("closed the connection", None)
+            return
         length = b"content-length: %d\r\n\r\n" % len(body) if route.method == "POST" else b"\r\n"
         head = b"".join((route.head, lines, length))
         if len(body) <= SENT_AT_ONCE_BYTES:

@@ -96,6 +96,13 @@ async def test_a_body_without_a_length_ends_with_its_connection(
         assert await ask(session, server.url) == (200, b"yes")
 
 
+async def test_what_comes_after_a_body_is_no_header() -> None:
+    async with listening(saying(GOOD["trailers"][0])) as server, Session() as session:
+        with await session.sent(path_to(server.url), by_s=soon()) as reply:
+            await reply.whole(MOST)
+            assert (reply.header("transfer-encoding"), reply.header("x")) == ("chunked", None)
+
+
 NO_HTTP = {
     "garbage": b"\x00\x01\x02\x03\r\n\r\n",
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -265,7 +272,7 @@ async def test_a_server_may_answer_before_it_has_heard_all() -> None:
         await peer.head()
         await peer.say(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
 
-    async with listening(talk) as server, Session() as session:
+    async with listening(talk) as server, Session(keep_alive_s=60.0) as session:
         assert await ask(session, server.url, LARGE * 4) == (413, b"no")
         await until(lambda: server.left == 1)
         assert await ask(session, server.url, LARGE * 4) == (413, b"no")
@@ -318,7 +325,7 @@ class Wire(asyncio.Transport):
         self.reads = True
 
     def is_closing(self) -> bool:
-        return False
+        return self.get_extra_info("socket").fileno() < 0
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -333,6 +340,18 @@ def wired(body: bytes = b"{}") -> tuple[Wire, Connection]:
     connection.connection_made(wire)
     connection.send(path_to("http://a:1"), b"", body)
     return wire, connection
+
+
+async def test_a_connection_that_closed_before_it_was_of_use_is_a_broken_one() -> None:
+    wire, connection = Wire(), Connection(asyncio.get_running_loop(), lambda one: one.abort())
+    connection.connection_made(wire)
+    connection.eof_received()
+
+    connection.send(path_to("http://a:1"), b"", b"{}")
+
+    with pytest.raises(Disconnected, match="closed the connection"):
+        await connection.head()
+    assert wire.written == []
 
 
 async def test_who_does_not_read_lets_the_server_wait() -> None:

@@ -131,6 +131,18 @@ async def test_a_used_connection_that_dies_before_a_word_says_so() -> None:
         assert await ask(session, server.url) == ANSWER
 
 
+async def test_a_server_that_closes_whatever_connects_to_it_is_no_hang() -> None:
+    async def close(peer: Peer) -> None:
+        peer.writer.transport.abort()
+
+    async with listening(close) as server, Session() as session:
+        for _ in range(20):
+            with pytest.raises(Disconnected):
+                await ask(session, server.url)
+            with pytest.raises(NoConnection):
+                await ask(session, server.url.replace("http:", "https:"))
+
+
 async def test_who_leaves_early_closes_the_connection() -> None:
     async with listening(saying(OK + b"content-length: 9\r\n\r\nyes")) as server, Session() as session:
         with await session.sent(route_to(Endpoint(server.url, "m"), "POST", "/"), by_s=soon()) as reply:
