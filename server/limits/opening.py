@@ -69,7 +69,7 @@ async def reminded(settings: Settings, keeper: Keeper | None) -> MemoryLimiter:
         async with asyncio.timeout(TOLD_WITHIN_S):
             await limiter.told.wait()
     except TimeoutError:
-        log.warning("what callers have spent is not known yet", refused_in_s=settings.limits.alone_s)
+        log.warning("what callers have spent is not known yet", alone_s=settings.limits.alone_s)
     return limiter
 
 

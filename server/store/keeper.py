@@ -10,6 +10,7 @@ import structlog
 
 from server.background import in_background
 from server.store import asking
+from server.store.ageing import Ageing
 from server.store.database import READ_S, Database, Refused
 from server.store.finding import Found, find
 from server.store.gently import each
@@ -38,11 +39,15 @@ log = structlog.get_logger()
 class Keeper:
     """A Ledger over a journal and a database. `run` is its writer, a task for as long as it is used."""
 
-    def __init__(self, journal: Journal, database: Database, tally: Tally, *, keep_days: float | None) -> None:
+    def __init__(
+        self, journal: Journal, database: Database, tally: Tally, *, keep_days: float | None,
+        ageing: Ageing | None = None,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._database = database
         self._tally = tally
         self._keep_days = keep_days
+        self._ageing = ageing or Ageing()
         self._lately = Lately()
         self._news = asyncio.Event()
         self._searching = asyncio.Semaphore(SEARCHES)
@@ -113,7 +118,7 @@ class Keeper:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                await self._round()
+                await self.round()
                 pause_s, self._fails = FIRST_PAUSE_S, False
                 self._begun.set()
             except (StoreDown, OSError) as down:
@@ -127,7 +132,8 @@ class Keeper:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _round(self) -> None:
+    async def round(self) -> None:
+        """Drain once, and do what else is due. Raises StoreDown, or OSError."""
         now_s = time.monotonic()
         if now_s >= self._look_at_s:
             self._journal.adopt()
@@ -136,7 +142,7 @@ class Keeper:
         await self.drain()
         await self._follow()
         if self._keep_days is not None and now_s >= self._forget_at_s:
-            await self._forget_some(time.time() - self._keep_days * DAY_S, now_s)
+            await self._forget_some(self._ageing.now() - self._keep_days * DAY_S, now_s)
 
     async def _follow(self) -> None:
         if self._spending is None:

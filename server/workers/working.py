@@ -45,16 +45,17 @@ class ObedientServer(LeavingServer):
         loop.add_reader(self._link.fileno(), self._hear)
         look_seldom()
         self._link.send(Word.READY)
-        self._beat()
+        self.beat()
         await super().main_loop()
 
-    def _beat(self) -> None:
-        """Say that the event loop turns, until it is closed, and what is new; nothing, while the parent does not
-        listen."""
+    def beat(self) -> None:
+        """Say that the event loop turns, again and again until it is closed, and what is new; nothing more, while the
+        parent does not listen."""
+        self._link.flush()
         if not self._link.is_behind:
             self._link.send(Word.BEAT)
             self._hand_on()
-        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+        asyncio.get_running_loop().call_later(BEAT_S, self.beat)
 
     def _hand_on(self) -> None:
         learned = self._learned()
