@@ -51,7 +51,7 @@ class Held:
 
     @property
     def deltas(self) -> Iterator[Delta]:
-        """Deltas that say the same."""
+        """Deltas that say the same; of those that were packed, `more` are there."""
         if self.first is not None:
             yield self.first
         for packs in self._packs:
@@ -81,10 +81,10 @@ def packed(deltas: Sequence[Delta]) -> bytes:
 
 
 def unpacked(pack: bytes) -> Iterator[Delta]:
-    """The deltas of `packed`."""
+    """The deltas of `packed`, behind which there is always another, or the end."""
     deltas: list[PlainDelta] = marshal.loads(pack)  # noqa: S302 - of our own making
     for reply, pieces, received_s in deltas:
-        yield Delta(reply, tuple([piece_of(piece) for piece in pieces]), received_s)
+        yield Delta(reply, tuple([piece_of(piece) for piece in pieces]), received_s, more=True)
 
 
 def plain(delta: Delta) -> PlainDelta:

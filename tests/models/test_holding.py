@@ -19,6 +19,11 @@ def chunk(number: int, **more: object) -> bytes:
     return orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [{**choice, **more}], "odd": [None]})
 
 
+def same(deltas: Iterable[Delta]) -> list[Delta]:
+    """Without what says that they are there."""
+    return [delta._replace(more=False) for delta in deltas]
+
+
 def held(deltas: Iterable[Delta]) -> Held:
     made = Held()
     for delta in deltas:
@@ -32,7 +37,7 @@ def test_the_deltas_are_the_same(many: int) -> None:
 
     made = held(deltas)
 
-    assert [*made.deltas] == deltas == [*made.deltas]
+    assert same(made.deltas) == deltas == same(made.deltas)
     assert [orjson.dumps(delta.reply) for delta in made.deltas] == [orjson.dumps(delta.reply) for delta in deltas]
     assert made.tokens == many
 
@@ -63,7 +68,7 @@ def test_what_no_json_can_say_is_held_too() -> None:
 
     made = held([odd] * (TOGETHER + 1))
 
-    assert [*made.deltas] == [odd] * (TOGETHER + 1)
+    assert same(made.deltas) == [odd] * (TOGETHER + 1)
 
 
 def test_all_choices_and_all_that_is_no_text_are_held() -> None:
@@ -71,7 +76,7 @@ def test_all_choices_and_all_that_is_no_text_are_held() -> None:
     second = orjson.dumps({"choices": [{"index": 1, "delta": call}, {"index": 0, "delta": {"reasoning": "hm"}}]})
     deltas = [delta_of(second, float(number)) for number in range(2 * TOGETHER)]
 
-    assert [*held(deltas).deltas] == deltas
+    assert same(held(deltas).deltas) == deltas
 
 
 def test_a_long_answer_takes_little_memory() -> None:
@@ -83,3 +88,9 @@ def test_a_long_answer_takes_little_memory() -> None:
         tracemalloc.stop()
 
     assert taken < 200 * made.tokens
+
+
+def test_what_was_packed_may_be_sent_together() -> None:
+    made = held(delta_of(chunk(number), 0.0) for number in range(TOGETHER + 1))
+
+    assert [delta.more for delta in made.deltas] == [False] + [True] * TOGETHER
