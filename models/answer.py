@@ -93,13 +93,14 @@ class Piece(NamedTuple):
 class Delta(NamedTuple):
     """A piece of an answer: the reply or chunk as it came, what was read out of it, and when (seconds, monotonic). The
     first one has the fingerprint of the tokenizer of the answer's token ids, where that is known, and how the answer
-    went on after another model's words, where it did."""
+    went on after another model's words, where it did. `more`: another came with it, and may be sent with it."""
 
     reply: WireReply
     pieces: tuple[Piece, ...]
     received_s: float
     tokenizer: str | None = None
     went_on: WentOn | None = None
+    more: bool = False
 
     @property
     def length(self) -> int:

@@ -30,7 +30,8 @@ class Chunks:
         self._bytes += len(received)
         if self._bytes > MAX_REPLY_BYTES:
             raise BadReply(f"{self._server} sent more than {MAX_REPLY_BYTES} bytes")
-        for event in self._events.feed(received):
+        events = self._events.feed(received)
+        for place, event in enumerate(events, 1):
             self.begun = True
             if event == DONE:
                 self.ended = True
@@ -40,7 +41,7 @@ class Chunks:
                 self._reporting = delta.reply
             self._finished = self._finished or delta.ends
             if delta.pieces:
-                yield delta
+                yield delta if place == len(events) else delta._replace(more=True)
 
     def finish(self) -> Finish:
         """The answer's end. Raises BadReply where there is none."""

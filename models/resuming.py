@@ -1,12 +1,14 @@
 """A stream whose server died goes on from another: what was said, and whether the rest can follow it. Pure."""
 
+from array import array
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from operator import attrgetter
 from typing import Literal
 
 from msgspec import structs
 
-from models.answer import Delta, Finish, Usage
+from models.answer import Delta, Finish, Piece, Usage
 from models.forms import parts_of
 from models.prompt import Prompt, Written
 from models.wire import Json, WireUsage
@@ -28,10 +30,10 @@ class Said:
     def __init__(self, prompt: Prompt) -> None:
         self._prompt = prompt
         self._prompt_ids: tuple[int, ...] = ()
-        self._ids: list[int] = []
-        self._texts: list[str] = []
+        self._ids = array("q")
+        self._text = StringIO()
         self._ids_since = 0
-        self._texts_since = 0
+        self._text_since = 0
         self._held: list[Delta] = []
         self._before = 0
         self._traceable = prompt.identified
@@ -41,14 +43,15 @@ class Said:
 
     @property
     def ids(self) -> Sequence[int]:
-        """The token ids of all that was told."""
+        """The token ids of all that was told, where it could be gone on with."""
         return self._ids
 
     @property
     def stretches(self) -> Sequence[tuple[int, str]]:
         """Where in the ids a text begins that goes to their end: all that was told; and what was told since the last
         delta that had tokens but no words, such as a special token that is not shown."""
-        return (0, "".join(self._texts)), (self._ids_since, "".join(self._texts[self._texts_since :]))
+        text = self._text.getvalue()
+        return (0, text), (self._ids_since, text[self._text_since :])
 
     def told(self, delta: Delta) -> Sequence[Delta | Finish]:
         """What to pass on now: a delta without a word waits for the next that has one; an answer opens once."""
@@ -95,14 +98,18 @@ class Said:
 
     def _take(self, delta: Delta) -> None:
         for piece in delta.pieces:
-            text, ids, characters = piece.message.get("content") or "", piece.token_ids, piece.characters
-            self._traceable = self._traceable and bool(ids or not characters)
-            self._plain = self._plain and characters == len(text)
             self.finished = self.finished or piece.finish_reason is not None
-            self._ids += ids
-            self._texts.append(text)
-            if ids and not characters:
-                self._ids_since, self._texts_since = len(self._ids), len(self._texts)
+            if self._traceable:
+                self._trace(piece)
+
+    def _trace(self, piece: Piece) -> None:
+        text, ids, characters = piece.message.get("content") or "", piece.token_ids, piece.characters
+        self._traceable = bool(ids or not characters)
+        self._plain = self._plain and characters == len(text)
+        self._ids.extend(ids)
+        self._text.write(text)
+        if ids and not characters:
+            self._ids_since, self._text_since = len(self._ids), self._text.tell()
 
     def _counted(self, delta: Delta) -> Delta:
         """With the usage so far, where the client wants it in every chunk, as one server would have counted it."""

@@ -12,7 +12,7 @@ from models.errors import BadReply, CapabilityMiss, FailureReason, ModelError, O
 from models.prompt import Handover, Prompt
 from models.resuming import is_opening
 from router.call import Observe, Tier, metered
-from router.drafting import Drafting, handover_of, length_of, whole
+from router.drafting import Drafting, handover_of, whole
 from router.events import (
     Capped,
     Continued,
@@ -201,15 +201,14 @@ async def drafted(cascade: Cascade, prompt: Prompt, observe: Observe) -> Handove
         return None
     try:
         async with asyncio.timeout(DRAFT_WITHIN_S):
-            parts = await whole(first, prompt.with_token_ids(), observe)
+            held = await whole(first, prompt.with_token_ids(), observe)
     except ModelError:
         return None
     except TimeoutError:
         observe(Failed(first.name, "timeout"))
         return None
-    deltas = [part for part in parts if isinstance(part, Delta)]
-    observe(Drafted(first.name, length_of(deltas), 0))
-    return handover_of(draft_of(deltas), deltas)
+    observe(Drafted(first.name, held.tokens, 0))
+    return handover_of(draft_of(held.deltas), held)
 
 
 def go_up(cascade: Cascade, tier: Tier, following: Tier, verdict: GoUp, observe: Observe) -> None:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from models.answer import Delta, Draft, Finish, Piece, draft_of, text_of
 from models.errors import ModelError
 from models.folding import whole_of
+from models.holding import Held
 from models.prompt import Handover, Prefix, Prompt
 from router.call import CHARACTERS_PER_TOKEN, Observe, Tier, metered
 from router.events import Accepted, Drafted, Failed, Opened, Scored
@@ -50,12 +51,12 @@ class Drafting:
     async def held(self) -> AsyncGenerator[Delta | Finish]:
         """The draft, when all of it was judged and accepted."""
         try:
-            parts = await self._whole()
+            held = await self._whole()
         except ModelError as error:
             self.ruling = GoUp(error.reason)
             return
         if isinstance(self.ruling, Keep):
-            for part in parts:
+            for part in held.parts:
                 yield part
 
     async def live(self, gate: Gate) -> AsyncGenerator[Delta | Finish]:
@@ -75,21 +76,20 @@ class Drafting:
         for last in self._worded(stream):
             yield last
 
-    async def _whole(self) -> Sequence[Delta | Finish]:
+    async def _whole(self) -> Held:
         """The draft, judged; what its scorer asks of models that need no draft is asked meanwhile. Raises a
         ModelError."""
         names, attempt = self._policy.scorer.opinions, Attempt(self._prompt, self._tier)
         async with self._panel.asking(names, attempt, self._observe) as asking:
-            parts = await whole(self._tier, self._asking, self._observe, held_for=self._prompt)
-            deltas = [part for part in parts if isinstance(part, Delta)]
-            draft = draft_of(deltas)
+            held = await whole(self._tier, self._asking, self._observe, held_for=self._prompt)
+            draft = draft_of(held.deltas)
             try:
                 self.ruling = await self._decided(draft, asking)
             finally:
-                self._done(length_of(deltas), shown=0)
+                self._done(held.tokens, shown=0)
         if isinstance(self.ruling, GoUp):
-            self.handover = self._of_use(handover_of(draft, deltas))
-        return parts
+            self.handover = self._of_use(handover_of(draft, held))
+        return held
 
     async def _decided(self, draft: Draft, asking: Asking | None) -> Keep | GoUp:
         """What becomes of a whole draft."""
@@ -188,22 +188,20 @@ class Drafting:
         return None if isinstance(self.ruling, GoUp) and self.ruling.reason in OF_NO_USE else handover
 
 
-async def whole(
-    tier: Tier, prompt: Prompt, observe: Observe, *, held_for: Prompt | None = None
-) -> tuple[Delta | Finish, ...]:
+async def whole(tier: Tier, prompt: Prompt, observe: Observe, *, held_for: Prompt | None = None) -> Held:
     """All that a drafter says; where it is held for a client, with the evidence that this asked for. Raises a
     ModelError."""
-    parts: list[Delta | Finish] = []
+    held = Held()
     try:
         async with aclosing(metered(tier, prompt, observe)) as answered:
             async for part in answered:
                 if held_for is not None and isinstance(part, Delta):
                     spare_evidence(part, held_for)
-                parts.append(part)
+                held.add(part)
     except ModelError as error:
         observe(Failed(tier.name, error.reason))
         raise
-    return tuple(parts)
+    return held
 
 
 def spare_evidence(delta: Delta, prompt: Prompt) -> None:
@@ -216,17 +214,12 @@ def spare_evidence(delta: Delta, prompt: Prompt) -> None:
             choice.pop("token_ids", None)
 
 
-def handover_of(draft: Draft, deltas: Sequence[Delta]) -> Handover | None:
+def handover_of(draft: Draft, held: Held) -> Handover | None:
     """A draft as the next tier's engine may verify it; several choices cannot be followed at once."""
     if len(draft.choices) != 1:
         return None
     choice = draft.choices[0]
-    return Handover(choice.text, choice.token_ids, deltas[0].tokenizer)
-
-
-def length_of(deltas: Iterable[Delta]) -> int:
-    """Their tokens."""
-    return sum(delta.length for delta in deltas)
+    return Handover(choice.text, choice.token_ids, None if held.first is None else held.first.tokenizer)
 
 
 def ids_of(pieces: Iterable[Piece]) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ The first tokens are held (the gate) until it is likely enough that the whole dr
 released, and the rest follows behind a short window (the holdback) that keeps being scored.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,11 +65,12 @@ class Stream:
         self._may_open = may_open(policy.stream, prompt)
         self._sizes = deque(gate.sizes_from(policy.stream.gate_tokens))
         self._evidence = EvidenceSoFar(policy.scorer)
-        self._held: deque[Delta] = deque()
+        self._held: deque[tuple[Delta, int]] = deque()  # and its tokens
         self._held_tokens = 0
         self._shown = Gathered()
         self._rest: deque[Piece] = deque()
         self._is_plain = True
+        self._sure_from = math.inf
         self._looked_for_loops_at = 0
         self.opened: Opening | None = None
         self.doubt: Judgement | None = None
@@ -79,8 +81,9 @@ class Stream:
     def take(self, delta: Delta) -> Sequence[Delta]:
         """What may be shown now that this has come; doubt may have come with it."""
         self.tokenizer = self.tokenizer or delta.tokenizer
-        self._held.append(delta)
-        self._held_tokens += delta.length
+        length = delta.length
+        self._held.append((delta, length))
+        self._held_tokens += length
         for piece in delta.pieces:
             self._evidence.add(piece)
             self._is_plain = self._is_plain and piece.is_plain
@@ -186,8 +189,14 @@ class Stream:
 
     @property
     def _is_unsure(self) -> bool:
-        """Whether what is there so far would not be accepted."""
-        return self._evidence.confidence < self._policy.threshold
+        """Whether what is there so far would not be accepted. No confidence falls as the score rises, so a score above
+        one that would be accepted is not looked up."""
+        score = self._evidence.score
+        if score >= self._sure_from:
+            return False
+        is_unsure = self._evidence.confidence < self._policy.threshold
+        self._sure_from = self._sure_from if is_unsure else score
+        return is_unsure
 
     def _refuses(self) -> bool:
         """Whether a short beginning is a refusal; a longer one would have shown it before."""
@@ -215,8 +224,8 @@ class Stream:
         """How many deltas the holdback does not keep. The last one's words do not end in white space, which some chat
         templates would cut off where an answer goes on from text; and none is the answer's end."""
         kept_tokens, ready = self._held_tokens, 0
-        for place, delta in enumerate(self._held, 1):
-            kept_tokens -= delta.length
+        for place, (delta, length) in enumerate(self._held, 1):
+            kept_tokens -= length
             if kept_tokens < self._rules.holdback_tokens or delta.ends:
                 break
             words = text_of(delta.pieces)
@@ -225,9 +234,9 @@ class Stream:
         return ready
 
     def _out(self) -> Delta:
-        delta = self._held.popleft()
-        self._held_tokens -= delta.length
-        self.shown_tokens += delta.length
+        delta, length = self._held.popleft()
+        self._held_tokens -= length
+        self.shown_tokens += length
         for _ in delta.pieces:
             self._shown.add(self._rest.popleft())
         return delta

@@ -29,6 +29,7 @@ from server.headers import decision_headers
 from server.limits.demand import taken
 from server.limits.holding import UNHELD, Hold
 from server.metrics import Metrics
+from server.outgoing import outgoing
 from server.stopping import Deadlines, unless_gone
 from server.store.opening import Keeping
 from server.store.records import new_id
@@ -139,21 +140,21 @@ class Answer(Response):
     async def _write_stream(self, parts: AsyncGenerator[Delta | Finish], send: Send) -> None:
         writer = self._order.asked.writer
         finish = Finish(None)
-        async for part in parts:
-            if isinstance(part, Finish):
-                finish = part
-                continue
-            self._shown(part)
-            events = writer.chunk(part, self._outcome)
+        async with outgoing(send) as body:
+            while (part := await body.after(parts)) is not None:
+                if isinstance(part, Finish):
+                    finish = part
+                    continue
+                self._shown(part)
+                events = writer.chunk(part, self._outcome)
+                if not self._begun:
+                    await self._start(send, b"text/event-stream; charset=utf-8", None)
+                await body.write(events, more=part.more)
             if not self._begun:
-                await self._start(send, b"text/event-stream; charset=utf-8", None)
-            if events:
-                await send({"type": "http.response.body", "body": events, "more_body": True})
-        if not self._begun:
-            raise BadReply("the model finished without an answer")
-        ending = writer.ending(finish, self._outcome)
-        self._keep()
-        await send({"type": "http.response.body", "body": ending, "more_body": False})
+                raise BadReply("the model finished without an answer")
+            ending = writer.ending(finish, self._outcome)
+            self._keep()
+            await body.end(ending)
 
     async def _start(self, send: Send, content_type: bytes, length: int | None) -> None:
         decision = self._decision()

@@ -15,11 +15,12 @@ import structlog
 
 from models.answer import Delta, Draft, draft_of
 from models.errors import ModelError
+from models.holding import Held
 from models.prompt import Prompt
 from router.alarm import Stretch
 from router.audits import AuditResult, Entry, Sampling, Span, Tally, can_be_audited, to_audit
 from router.cascade import Cascade
-from router.drafting import length_of, whole
+from router.drafting import whole
 from router.events import Called, CheckReason, Event
 from router.graders import said_in
 from router.outcome import Outcome
@@ -99,12 +100,12 @@ class Ticket:
         self._auditor = auditor
         self._prompt = prompt
         self._drawn = drawn
-        self._deltas: list[Delta] = []
+        self._held = Held()
 
     def answered(self, delta: Delta) -> None:
         """The client is shown this."""
         if self._drawn:
-            self._deltas.append(delta)
+            self._held.add(delta)
 
     def over(self, outcome: Outcome, decision: str, trace: Trace | None = None) -> None:
         """The request has ended; `decision` is the id by which that is kept, `trace` follows it. What was not answered
@@ -115,7 +116,7 @@ class Ticket:
     def job(self, outcome: Outcome, decision: str, entry: Entry[Audit], trace: Trace | None) -> Job:
         """The audit of its draft."""
         return Job(
-            decision, self._prompt, draft_of(self._deltas), length_of(self._deltas), outcome.tier,
+            decision, self._prompt, draft_of(self._held.deltas), self._held.tokens, outcome.tier,
             outcome.confidence, self.propensity, entry, self._artefact, self.cluster, trace,
         )  # fmt: skip
 
@@ -131,7 +132,7 @@ class Ticket:
     @property
     def is_drawn(self) -> bool:
         """Whether its draft is audited, if it is accepted."""
-        return self._drawn and bool(self._deltas)
+        return self._drawn and self._held.first is not None
 
 
 class Auditor:
@@ -280,10 +281,9 @@ class Auditor:
         under_way = nullcontext() if self.sampling is None else self.sampling.asking()
         async with asyncio.timeout(WITHIN_S):
             with under_way:
-                parts = await whole(final, to_audit(job.prompt), observe)
-        deltas = [part for part in parts if isinstance(part, Delta)]
-        right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(deltas)))
-        written = length_of(deltas)
+                held = await whole(final, to_audit(job.prompt), observe)
+        right = await asyncio.to_thread(self.comparing.grade, text_of(job.draft), text_of(draft_of(held.deltas)))
+        written = held.tokens
         self.cascade.ratio.learn_audited(drafted=job.tokens, written=written)
         return None if right is None else not right, written
 

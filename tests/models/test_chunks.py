@@ -58,3 +58,8 @@ def test_an_answer_without_an_end_is_none() -> None:
 
     with pytest.raises(BadReply, match="http://small ended a stream in the middle"):
         stream.finish()
+
+
+def test_what_came_in_one_read_may_be_sent_together() -> None:
+    assert [delta.more for delta in chunks().fed(SAID + SAID + ENDS, 0.0)] == [True, True, False]
+    assert [delta.more for delta in chunks().fed(SAID + SAID[:20], 0.0)] == [False]
