@@ -37,16 +37,12 @@ class Connecting:
         return connection
 
     async def _secured(self, transport: asyncio.Transport, connection: Connection, name: str) -> asyncio.Transport:
-        try:
-            if transport.is_closing():
-                raise ConnectionResetError
-            loop = asyncio.get_running_loop()
-            secured = await loop.start_tls(transport, connection, self._context, server_hostname=name)
-            if secured is None:
-                raise ConnectionResetError
-        except BaseException:
-            transport.abort()
-            raise
+        if transport.is_closing():
+            raise ConnectionResetError
+        loop = asyncio.get_running_loop()  # it closes what could not be secured
+        secured = await loop.start_tls(transport, connection, self._context, server_hostname=name)
+        if secured is None:
+            raise ConnectionResetError
         return secured
 
     @cached_property

@@ -106,6 +106,22 @@ async def test_the_clients_own_trace_goes_on(stack: AsyncExitStack) -> None:
     assert (root.trace_id.hex(), root.parent_span_id.hex()) == (PARENT[3:35], PARENT[36:52])
 
 
+async def test_a_tiers_server_is_told_what_the_client_says_of_its_trace(stack: AsyncExitStack) -> None:
+    seen: list[str] = []
+    collector = await stack.enter_async_context(Collector())
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.extend((request.headers["traceparent"][3:35], request.headers["tracestate"]))
+        return await small.answer(request, await request.json())
+
+    small = await stack.enter_async_context(ScriptedServer(Script("yes", handler=answer)))
+
+    async with running_gateway(settings_of(small.url, small.url, collector.url)) as url:
+        await asked(url, traceparent=PARENT, tracestate="theirs=1")
+
+    assert seen == [PARENT[3:35], "theirs=1"]
+
+
 async def test_probes_are_in_no_trace(stack: AsyncExitStack) -> None:
     collector = await stack.enter_async_context(Collector())
     small = await stack.enter_async_context(ScriptedServer(Script("yes")))
