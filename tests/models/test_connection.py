@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 from fakes.raw import Peer, in_bytes, listening, saying
@@ -313,10 +313,16 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"socket": socket.socket()})
         self.written: list[bytes] = []
+        self.parts: list[bytes] = []
         self.reads = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        parts = [bytes(part) for part in list_of_data]
+        self.parts += parts
+        self.written.append(b"".join(parts))
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -352,6 +358,12 @@ async def test_a_connection_that_closed_before_it_was_of_use_is_a_broken_one() -
     with pytest.raises(Disconnected, match="closed the connection"):
         await connection.head()
     assert wire.written == []
+
+
+async def test_a_request_without_a_body_is_one_part() -> None:
+    wire, _ = wired(b"")
+
+    assert wire.parts == wire.written
 
 
 async def test_who_does_not_read_lets_the_server_wait() -> None:
