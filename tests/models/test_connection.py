@@ -120,7 +120,7 @@ NO_HTTP = {
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
     "a page": b"<html>no</html>",
     "HTTP/2": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00",
-    "a status that is none": b"HTTP/1.1 099 Odd\r\ncontent-length: 3\r\n\r\nyes",
+    "a status that is none": b"HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n",
     "no status": b"HTTP/1.1 OK\r\n\r\n",
     "switching": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nhello",
     "a body before the reply": b"HTTP/1.1 150 What\r\ncontent-length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n",
