@@ -5,7 +5,7 @@ import asyncio
 from dataclasses import dataclass
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from server.head_first import HeadFirst
@@ -58,6 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._late: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
+        self._overtaken: list[RequestResponseCycle] = []  # by requests that came before their answers were whole
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come: its first request is due."""
@@ -69,7 +70,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._forget_late()
         self._forget_slow()
         self._left.set_result(None)
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # which tells the last request alone
+        for cycle in self._overtaken:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, of its headers or what follows them."""
@@ -100,8 +104,11 @@ class BoundedProtocol(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) + SPACE for name, value in self.headers)
         if size > self.bounds.header_bytes or len(self.headers) > MOST_HEADERS:
             self._refuse(LARGE)
-        if not self._is_refused:
-            super().on_headers_complete()
+        if self._is_refused:
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._overtaken = [one for one in (*self._overtaken, self.cycle) if not one.response_complete]
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of a request's body."""

@@ -29,10 +29,11 @@ class HeadFirst(asyncio.Transport):
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """The same of several."""
         head, self._head = self._head, b""
-        self._transport.writelines((head, *list_of_data) if head else list_of_data)
+        # Of an empty part the interpreter's own loop would not get rid (CPython 3.12 and 3.13), turn for turn.
+        self._transport.writelines([part for part in (head, *list_of_data) if part])
 
     def _flush(self) -> None:
-        if self._head:
+        if self._head and not self._transport.is_closing():  # the client may have left since
             self.writelines(())
 
     def close(self) -> None:

@@ -98,6 +98,13 @@ class TierSettings(Section):
             raise ValueError("an address is listed twice")
         return stripped
 
+    @field_validator("api_key")
+    @classmethod
+    def _can_be_sent(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not key.get_secret_value().isprintable():
+            raise ValueError("holds what no header can, such as a line break: is there one at its end?")
+        return key
+
     @property
     def schedules(self) -> bool:
         """Whether its servers answer requests by their priorities."""

@@ -14,9 +14,11 @@ from fakes.scripted import Script
 from fakes.waiting import until
 from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from server.app import create_app
 from server.settings.schema import Settings
+from server.stopping import unless_gone
 
 TIERS = {"small": {"model": "x", "price": {"input": 1.0, "output": 1.0}, "urls": ["http://127.0.0.1:9"]}}
 HELLO = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n"
@@ -212,6 +214,29 @@ async def test_the_end_of_an_answer_that_nobody_reads_is_given_up_too() -> None:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a certificate for 127.0.0.1, and its key."""
     return certified(tmp_path_factory.mktemp("tls"))
+
+
+async def test_whoever_leaves_while_several_requests_wait_is_no_mistake_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = Settings.model_validate({"tiers": TIERS, "store": {"url": "none"}})
+    app, waits, stopped = create_app(settings), asyncio.Event(), asyncio.Event()
+
+    async def wait(scope: Scope, receive: Receive, _send: Send) -> None:
+        waits.set()
+        await unless_gone(asyncio.Event().wait(), scope, receive)
+        stopped.set()
+
+    app.mount("/waits", wait)
+    waiting = HELLO.replace(b"/health", b"/waits/") + b"\r\n"
+    async with running_app(app) as url, asyncio.timeout(10):
+        _, writer = await dialled(url)
+        writer.write(HELLO + b"\r\n" + 2 * waiting)
+        await waits.wait()
+        writer.close()
+        await stopped.wait()
+
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_tls_is_1_2_or_newer(certificate: Path) -> None:

@@ -368,6 +368,17 @@ def test_a_line_that_is_no_yaml_is_not_quoted(tmp_path: Path, capsys: pytest.Cap
     assert "sk-secret" not in complaint
 
 
+def test_a_key_that_no_header_can_hold_is_refused_and_not_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(RIGHT.replace("[http://large:8000]", '[http://large:8000], api_key: "sk-secret\\n"'), tmp_path)
+
+    code = run_check(file, {})
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (code, "tiers.large.api_key" in line, "line break" in line, "sk-secret" in line) == (2, True, True, False)
+
+
 def test_a_tier_may_be_merged_from_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     merged = RIGHT.replace("small: {", "small: &small {").replace(
         "large: {model: l, price: {input: 0.40, output: 1.20},", "large: {<<: *small, model: l,"

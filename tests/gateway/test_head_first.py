@@ -14,13 +14,19 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[bytes] = []
+        self.parts: list[bytes] = []
         self.closed: str | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent.append(bytes(data))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        self.sent.append(b"".join(list_of_data))
+        parts = [bytes(part) for part in list_of_data]
+        self.parts += parts
+        self.sent.append(b"".join(parts))
+
+    def is_closing(self) -> bool:
+        return self.closed is not None
 
     def get_write_buffer_size(self) -> int:
         return 7
@@ -94,3 +100,22 @@ async def test_a_connection_that_is_cut_sends_no_more() -> None:
     await asyncio.sleep(0)
 
     assert (wire.sent, wire.closed) == ([], "aborted")
+
+
+async def test_a_head_that_waits_for_a_client_that_has_left_is_dropped() -> None:
+    wire, transport = opened()
+
+    transport.write(HEAD)
+    wire.closed = "by the client"  # some transports refuse to be written to from here on
+    await asyncio.sleep(0)
+
+    assert wire.sent == []
+
+
+async def test_no_empty_part_is_handed_on() -> None:
+    wire, transport = opened()
+
+    transport.write(HEAD)
+    transport.write(b"")
+
+    assert wire.parts == [HEAD]

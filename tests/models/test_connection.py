@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 from fakes.raw import Peer, in_bytes, listening, saying
@@ -48,6 +48,10 @@ GOOD: dict[str, tuple[bytes, int, bytes, bool]] = {
     "chunks": (OK + b"transfer-encoding: chunked\r\n\r\n1\r\ny\r\n2\r\nes\r\n0\r\n\r\n", 200, b"yes", True),
     "chunks with extensions": (
         OK + b'Transfer-Encoding: Chunked\r\n\r\n1;a=b\r\ny\r\n2;c="d"\r\nes\r\n0;e\r\n\r\n', 200, b"yes", True,
+    ),
+    "blanks behind values": (
+        OK + b"transfer-encoding: chunked \r\ncontent-encoding: identity\t\r\n\r\n3\r\nyes\r\n0\r\n\r\n",
+        200, b"yes", True,
     ),
     "trailers": (
         OK + b"transfer-encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\nx: 1\r\ncontent-encoding: gzip\r\n\r\n",
@@ -96,6 +100,14 @@ async def test_a_body_without_a_length_ends_with_its_connection(
         assert await ask(session, server.url) == (200, b"yes")
 
 
+async def test_a_headers_value_ends_with_its_last_word() -> None:
+    reply = OK + b"retry-after: 7 \t\r\ncontent-length: 3\r\n\r\nyes"
+
+    async with listening(saying(reply)) as server, Session() as session:
+        with await session.sent(path_to(server.url), by_s=soon()) as answer:
+            assert answer.header("retry-after") == "7"
+
+
 async def test_what_comes_after_a_body_is_no_header() -> None:
     async with listening(saying(GOOD["trailers"][0])) as server, Session() as session:
         with await session.sent(path_to(server.url), by_s=soon()) as reply:
@@ -108,6 +120,7 @@ NO_HTTP = {
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
     "a page": b"<html>no</html>",
     "HTTP/2": b"\x00\x00\x12\x04\x00\x00\x00\x00\x00",
+    "a status that is none": b"HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n",
     "no status": b"HTTP/1.1 OK\r\n\r\n",
     "switching": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nhello",
     "a body before the reply": b"HTTP/1.1 150 What\r\ncontent-length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n",
@@ -313,10 +326,16 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"socket": socket.socket()})
         self.written: list[bytes] = []
+        self.parts: list[bytes] = []
         self.reads = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        parts = [bytes(part) for part in list_of_data]
+        self.parts += parts
+        self.written.append(b"".join(parts))
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -352,6 +371,12 @@ async def test_a_connection_that_closed_before_it_was_of_use_is_a_broken_one() -
     with pytest.raises(Disconnected, match="closed the connection"):
         await connection.head()
     assert wire.written == []
+
+
+async def test_a_request_without_a_body_is_one_part() -> None:
+    wire, _ = wired(b"")
+
+    assert wire.parts == wire.written
 
 
 async def test_who_does_not_read_lets_the_server_wait() -> None:
