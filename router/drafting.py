@@ -1,8 +1,9 @@
 """One drafter at work: what may be shown of its draft, what becomes of it, and what is left for the next tier."""
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from itertools import chain
 
 from models.answer import Delta, Draft, Finish, Piece, draft_of, text_of
 from models.errors import ModelError
@@ -152,10 +153,10 @@ class Drafting:
             self._observe(Opened(self._tier.name, stream.opened.tokens, stream.opened.confidence, waited_s))
         return shown
 
-    def _worded(self, stream: Stream) -> Sequence[Delta | Finish]:
+    def _worded(self, stream: Stream) -> Iterator[Delta | Finish]:
         """The rest of an accepted draft: its pieces, or all of it as one where the client does not stream."""
         rest, finish = stream.all_that_is_held(), stream.finish
-        return [*rest, finish] if self._prompt.streams else [whole_of(rest, finish), finish]
+        return chain(rest if self._prompt.streams else [whole_of([*rest], finish)], [finish])
 
     @property
     def _asking(self) -> Prompt:
@@ -181,8 +182,9 @@ class Drafting:
         if text:
             tokens = stream.shown_tokens or -(-len(text) // CHARACTERS_PER_TOKEN)
             self.prefix = Prefix(text, tokens, ids_of(stream.shown), stream.tokenizer)
-        rest = Handover(text_of(stream.rest), ids_of(stream.rest), stream.tokenizer)
-        self.handover = self._of_use(rest if rest.text or rest.token_ids else None)
+        rest = stream.rest
+        handover = Handover(text_of(rest), ids_of(rest), stream.tokenizer)
+        self.handover = self._of_use(handover if handover.text or handover.token_ids else None)
 
     def _of_use(self, handover: Handover | None) -> Handover | None:
         return None if isinstance(self.ruling, GoUp) and self.ruling.reason in OF_NO_USE else handover
