@@ -11,7 +11,7 @@ from models.folding import whole_of
 from models.holding import Held
 from models.prompt import Handover, Prefix, Prompt
 from router.call import CHARACTERS_PER_TOKEN, Observe, Tier, metered
-from router.events import Accepted, Drafted, Failed, Opened, Scored
+from router.events import Accepted, Drafted, Failed, Opened, Scored, Wrote
 from router.gate import Gate
 from router.opinions import Asking, Attempt, Panel
 from router.policy import (
@@ -131,6 +131,7 @@ class Drafting:
                     if isinstance(part, Finish):
                         self._judged(stream.end(part))
                         return
+                    self._observe(Wrote(self._tier.name, part.pieces))
                     if stream.opened is None:
                         spare_evidence(part, self._prompt)
                     for shown in self._taken(stream, part):
@@ -197,8 +198,10 @@ async def whole(tier: Tier, prompt: Prompt, observe: Observe, *, held_for: Promp
     try:
         async with aclosing(metered(tier, prompt, observe)) as answered:
             async for part in answered:
-                if held_for is not None and isinstance(part, Delta):
-                    spare_evidence(part, held_for)
+                if isinstance(part, Delta):
+                    observe(Wrote(tier.name, part.pieces))
+                    if held_for is not None:
+                        spare_evidence(part, held_for)
                 held.add(part)
     except ModelError as error:
         observe(Failed(tier.name, error.reason))

@@ -67,7 +67,7 @@ class Answer(Response):
         self._metrics = metrics
         self._deadlines = deadlines
         self._keeping = keeping
-        self._story = Story(keeping.rules, order.cascade, order.asked.prompt) if keeping else None
+        self._story = Story(keeping.rules, order.asked.prompt) if keeping else None
         self._id = new_id() if self._story is None else self._story.id
         self._outcome = Outcome(order.cascade)
         self._status = CLIENT_LEFT
