@@ -111,7 +111,8 @@ class Delta(NamedTuple):
     @property
     def ends(self) -> bool:
         """Whether the answer, or a choice of it, ends with this."""
-        return any(map(FINISH_REASON, self.pieces))
+        pieces = self.pieces
+        return bool(pieces[0].finish_reason) if len(pieces) == 1 else any(map(FINISH_REASON, pieces))
 
 
 class Finish(Struct, frozen=True):

@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             if self._failed is not None:
                 raise self._failed
-            await self._wait()
+            await self._arrival()
 
     def header(self, name: str) -> str | None:
         """The reply's header of this name, which is in small letters; the last of several."""
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
                 raise self._failed
             if self._ended:
                 return b""
-            await self._wait()
+            await self._arrival()
         read = b"".join(self._parts)
         self._parts, self._unread_bytes = [], 0
         if not self._reads and not self._transport.is_closing():
@@ -263,12 +263,11 @@ class Connection(asyncio.Protocol):
         self.set_exception(TimedOut(f"{self.route.server} took longer than its limits allow"))
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
-    async def _wait(self) -> None:
+    def _arrival(self) -> asyncio.Future[None]:
+        """Done when something has come."""
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
+from typing import TypeAlias, TypeVar
 
 from msgspec import structs
 
@@ -43,6 +44,9 @@ TEMPLATE_TAKES = ("messages", "tools", "chat_template_kwargs", "add_special_toke
 MOST_HELD_IDS = 8
 SERVER_FAILED = 500
 CHARACTERS_PER_TOKEN = 8
+
+Answer = TypeVar("Answer")
+Stream: TypeAlias = tuple[Delta | Finish, AsyncGenerator[Delta | Finish], bool]  # what came first, the rest, a handover
 
 
 class WentOnElsewhere(BadReply):
@@ -106,25 +110,18 @@ class Replica:
             for part in await self.whole(prompt):
                 yield part
             return
-        begun = False
         with self._at_work() as ticket:
-            answer = self._streamed(prompt) if prompt.prefix is None else self._after_words(prompt)
-            async with aclosing(answer) as parts:
+            first, parts, handed = await self._heeded(prompt, self._begun)
+            async with aclosing(parts):
+                self._did_well(ticket)
+                yield first
                 async for part in parts:
-                    if not begun:
-                        self._did_well(ticket)
-                        begun = True
-                    yield part
+                    yield self._completed(part, handed=handed) if isinstance(part, Finish) else part
 
     async def whole(self, prompt: Prompt) -> tuple[Delta, Finish]:
         """What `generate` yields for a prompt that does not stream; it is not paid for by the piece."""
         with self._at_work() as ticket:
-            try:
-                answered = await self._answered(await self._going_on(prompt))
-            except WentOnElsewhere:
-                if prompt.written is not None:
-                    raise
-                answered = await self._answered(prompt)
+            answered = await self._heeded(prompt, self._answered)
             self._did_well(ticket)
         return answered
 
@@ -214,31 +211,27 @@ class Replica:
                 if isinstance(error, Unreachable):
                     self._doubt()
 
-    async def _after_words(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
-        """As `_streamed`, after another model's words: by token ids where the server heeds them, else by the text."""
+    async def _heeded(self, prompt: Prompt, ask: Callable[[Prompt], Awaitable[Answer]]) -> Answer:
+        """What this comes to; after another model's words by token ids where the server heeds them, else by the text.
+        Raises WentOnElsewhere where there is no text."""
         try:
-            async with aclosing(self._streamed(await self._going_on(prompt))) as parts:
-                async for part in parts:
-                    yield part
+            return await ask(await self._going_on(prompt))
         except WentOnElsewhere:
             if prompt.written is not None:
                 raise
-            async with aclosing(self._streamed(prompt)) as parts:
-                async for part in parts:
-                    yield part
+            return await ask(prompt)
 
-    async def _streamed(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
-        """Deltas, then one finish. Raises WentOnElsewhere, before anything else, where the server takes no notice of
-        the token ids that it should go on from."""
+    async def _begun(self, prompt: Prompt) -> Stream:
+        """A stream whose first part has come. Raises WentOnElsewhere where the server takes no notice of the token ids
+        that it should go on from."""
         draft = await self._draft_ids(prompt)
-        first = True
-        async with aclosing(self._caller.streamed(self._body(prompt, draft), prompt.request_id)) as parts:
-            async for part in parts:
-                if isinstance(part, Finish):
-                    yield self._completed(part, handed=bool(draft))
-                    continue
-                yield self._opening(part, prompt) if first else part
-                first = False
+        parts = self._caller.streamed(self._body(prompt, draft), prompt.request_id)
+        first = await anext(parts)
+        try:
+            return first if isinstance(first, Finish) else self._opening(first, prompt), parts, bool(draft)
+        except WentOnElsewhere:
+            await parts.aclose()
+            raise
 
     async def _answered(self, prompt: Prompt) -> tuple[Delta, Finish]:
         """The same of an answer in one piece."""

@@ -10,7 +10,7 @@ from models.errors import FailureReason, ModelError, TimedOut
 from models.model import Model
 from models.prompt import MODALITIES, Modality, Prompt
 from models.wire import Json
-from router.events import Asked, Began, Called, Event, Wrote
+from router.events import Asked, Began, Called, Event
 from router.money import Price
 
 CHARACTERS_PER_TOKEN = 4
@@ -45,8 +45,6 @@ async def metered(tier: Tier, prompt: Prompt, observe: Observe) -> AsyncGenerato
                 begins = meter.received(part)
                 if begins:
                     observe(Began(tier.name, meter.waited_s))
-                if isinstance(part, Delta):
-                    observe(Wrote(tier.name, part.pieces))
                 yield part
                 if isinstance(part, Delta):
                     meter.asked()

@@ -1,8 +1,9 @@
 """One drafter at work: what may be shown of its draft, what becomes of it, and what is left for the next tier."""
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from itertools import chain
 
 from models.answer import Delta, Draft, Finish, Piece, draft_of, text_of
 from models.errors import ModelError
@@ -10,7 +11,7 @@ from models.folding import whole_of
 from models.holding import Held
 from models.prompt import Handover, Prefix, Prompt
 from router.call import CHARACTERS_PER_TOKEN, Observe, Tier, metered
-from router.events import Accepted, Drafted, Failed, Opened, Scored
+from router.events import Accepted, Drafted, Failed, Opened, Scored, Wrote
 from router.gate import Gate
 from router.opinions import Asking, Attempt, Panel
 from router.policy import (
@@ -130,6 +131,7 @@ class Drafting:
                     if isinstance(part, Finish):
                         self._judged(stream.end(part))
                         return
+                    self._observe(Wrote(self._tier.name, part.pieces))
                     if stream.opened is None:
                         spare_evidence(part, self._prompt)
                     for shown in self._taken(stream, part):
@@ -152,10 +154,10 @@ class Drafting:
             self._observe(Opened(self._tier.name, stream.opened.tokens, stream.opened.confidence, waited_s))
         return shown
 
-    def _worded(self, stream: Stream) -> Sequence[Delta | Finish]:
+    def _worded(self, stream: Stream) -> Iterator[Delta | Finish]:
         """The rest of an accepted draft: its pieces, or all of it as one where the client does not stream."""
         rest, finish = stream.all_that_is_held(), stream.finish
-        return [*rest, finish] if self._prompt.streams else [whole_of(rest, finish), finish]
+        return chain(rest if self._prompt.streams else [whole_of([*rest], finish)], [finish])
 
     @property
     def _asking(self) -> Prompt:
@@ -181,8 +183,9 @@ class Drafting:
         if text:
             tokens = stream.shown_tokens or -(-len(text) // CHARACTERS_PER_TOKEN)
             self.prefix = Prefix(text, tokens, ids_of(stream.shown), stream.tokenizer)
-        rest = Handover(text_of(stream.rest), ids_of(stream.rest), stream.tokenizer)
-        self.handover = self._of_use(rest if rest.text or rest.token_ids else None)
+        rest = stream.rest
+        handover = Handover(text_of(rest), ids_of(rest), stream.tokenizer)
+        self.handover = self._of_use(handover if handover.text or handover.token_ids else None)
 
     def _of_use(self, handover: Handover | None) -> Handover | None:
         return None if isinstance(self.ruling, GoUp) and self.ruling.reason in OF_NO_USE else handover
@@ -195,8 +198,10 @@ async def whole(tier: Tier, prompt: Prompt, observe: Observe, *, held_for: Promp
     try:
         async with aclosing(metered(tier, prompt, observe)) as answered:
             async for part in answered:
-                if held_for is not None and isinstance(part, Delta):
-                    spare_evidence(part, held_for)
+                if isinstance(part, Delta):
+                    observe(Wrote(tier.name, part.pieces))
+                    if held_for is not None:
+                        spare_evidence(part, held_for)
                 held.add(part)
     except ModelError as error:
         observe(Failed(tier.name, error.reason))

@@ -52,7 +52,7 @@ class Began(Struct, frozen=True):
 
 
 class Wrote(NamedTuple):
-    """A piece of a tier's answer has come, for each of its choices; whether anybody is ever shown it is another matter.
+    """A piece of a draft has come, for each of its choices; whether anybody is ever shown it is another matter.
     For those who keep what was said, and how sure it was: there are many."""
 
     tier: str

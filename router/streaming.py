@@ -6,11 +6,12 @@ released, and the rest follows behind a short window (the holdback) that keeps b
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from models.answer import Delta, Draft, Finish, Piece, choice_of, text_of
 from models.gathering import Gathered
+from models.holding import Held
 from models.prompt import Prompt
 from models.resuming import may_go_on
 from router.calibration import LEAST
@@ -65,10 +66,10 @@ class Stream:
         self._may_open = may_open(policy.stream, prompt)
         self._sizes = deque(gate.sizes_from(policy.stream.gate_tokens))
         self._evidence = EvidenceSoFar(policy.scorer)
-        self._held: deque[tuple[Delta, int]] = deque()  # and its tokens
-        self._held_tokens = 0
+        self._shut_in = Held()
+        self._window: deque[tuple[Delta, int]] = deque()  # and its tokens
+        self._window_tokens = 0
         self._shown = Gathered()
-        self._rest: deque[Piece] = deque()
         self._is_plain = True
         self._sure_from = math.inf
         self._looked_for_loops_at = 0
@@ -81,17 +82,17 @@ class Stream:
     def take(self, delta: Delta) -> Sequence[Delta]:
         """What may be shown now that this has come; doubt may have come with it."""
         self.tokenizer = self.tokenizer or delta.tokenizer
-        length = delta.length
-        self._held.append((delta, length))
-        self._held_tokens += length
         for piece in delta.pieces:
             self._evidence.add(piece)
             self._is_plain = self._is_plain and piece.is_plain
-            self._rest.append(without_tokens(piece) if self.opened else piece)
-        if self.opened is None and not delta.ends:
-            self._try_gate()
-        elif self.opened is not None and self._rules.on_doubt == "continue":
-            self._look_for_doubt()
+        if self.opened is None:
+            self._shut_in.add(delta)
+            if not delta.ends:
+                self._try_gate()
+        else:
+            self._wait_for_holdback(delta)
+            if self._rules.on_doubt == "continue":
+                self._look_for_doubt()
         return self._let_out()
 
     def end(self, finish: Finish) -> Judgement:
@@ -108,14 +109,16 @@ class Stream:
             return without_evidence(self._evidence.missing, self._policy)
         return scored(self._evidence.score, self._policy)
 
-    def all_that_is_held(self) -> Sequence[Delta]:
+    def all_that_is_held(self) -> Iterator[Delta]:
         """What is left to show of an accepted draft."""
-        return [self._out() for _ in range(len(self._held))]
+        yield from self._shut_in.deltas
+        for delta, _ in self._window:
+            yield delta
 
     @property
     def tokens(self) -> int:
         """How many the draft has so far."""
-        return self._held_tokens + self.shown_tokens
+        return self._shut_in.tokens + self._window_tokens + self.shown_tokens
 
     @property
     def shown(self) -> Sequence[Piece]:
@@ -130,7 +133,8 @@ class Stream:
     @property
     def rest(self) -> Sequence[Piece]:
         """Those that were not."""
-        return [*self._rest]
+        pieces = [piece for delta in self.all_that_is_held() for piece in delta.pieces]
+        return pieces if self.opened is None else [*map(without_tokens, pieces)]
 
     @property
     def is_the_drafters_alone(self) -> bool:
@@ -144,7 +148,7 @@ class Stream:
 
     @property
     def _pieces(self) -> list[Piece]:
-        return [*self._shown.pieces, *self._rest]
+        return [*self._shown.pieces, *self.rest]
 
     def _try_gate(self) -> None:
         probability = self._probability()
@@ -154,7 +158,9 @@ class Stream:
             self.doubt = Judgement(GoUp("unsure"), self._evidence.score, self._evidence.confidence)
         elif self._may_open and probability >= max(self._rules.open_at, LEAST) and self._may_be_shown():
             self.opened = Opening(self._evidence.tokens, probability)
-            self._rest = deque(map(without_tokens, self._rest))
+            for delta in self._shut_in.deltas:
+                self._wait_for_holdback(delta)
+            self._shut_in = Held()
 
     def _probability(self) -> float | None:
         """P(the whole draft will be accepted) at each size that the gate was fitted for, and where it is 0 for sure."""
@@ -212,19 +218,24 @@ class Stream:
         self._looked_for_loops_at = tokens
         return is_looping(choice_of(self._pieces[-LOOP_WINDOW:]), self._prompt)
 
+    def _wait_for_holdback(self, delta: Delta) -> None:
+        length = delta.length
+        self._window.append((delta, length))
+        self._window_tokens += length
+
     def _let_out(self) -> Sequence[Delta]:
         """What the holdback does not keep; nothing from the first piece on that is no plain text, until the end."""
         if self.opened is None or self.doubt is not None:
             return []
         if self._rules.on_doubt == "finish":
-            return self.all_that_is_held()
+            return [self._out() for _ in range(len(self._window))]
         return [self._out() for _ in range(self._ready())] if self._is_plain else []
 
     def _ready(self) -> int:
         """How many deltas the holdback does not keep. The last one's words do not end in white space, which some chat
         templates would cut off where an answer goes on from text; and none is the answer's end."""
-        kept_tokens, ready = self._held_tokens, 0
-        for place, (delta, length) in enumerate(self._held, 1):
+        kept_tokens, ready = self._window_tokens, 0
+        for place, (delta, length) in enumerate(self._window, 1):
             kept_tokens -= length
             if kept_tokens < self._rules.holdback_tokens or delta.ends:
                 break
@@ -234,11 +245,11 @@ class Stream:
         return ready
 
     def _out(self) -> Delta:
-        delta, length = self._held.popleft()
-        self._held_tokens -= length
+        delta, length = self._window.popleft()
+        self._window_tokens -= length
         self.shown_tokens += length
-        for _ in delta.pieces:
-            self._shown.add(self._rest.popleft())
+        for piece in delta.pieces:
+            self._shown.add(without_tokens(piece))
         return delta
 
 

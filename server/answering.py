@@ -6,7 +6,7 @@ A failure before the first byte is an HTTP error, after it an error event. A cli
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -67,7 +67,7 @@ class Answer(Response):
         self._metrics = metrics
         self._deadlines = deadlines
         self._keeping = keeping
-        self._story = Story(keeping.rules, order.cascade, order.asked.prompt) if keeping else None
+        self._story = Story(keeping.rules, order.asked.prompt) if keeping else None
         self._id = new_id() if self._story is None else self._story.id
         self._outcome = Outcome(order.cascade)
         self._status = CLIENT_LEFT
@@ -85,7 +85,7 @@ class Answer(Response):
             self._report()
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = await self._problem(send)
+        problem = await self._sent(send)
         if problem is None:
             return
         problem = replace(problem, request_id=self._order.asked.prompt.request_id)
@@ -103,6 +103,12 @@ class Answer(Response):
         headers = {**self._decision(), **problem.headers}
         self._keep()
         await JSONResponse(self._order.door.error_body(problem), problem.status, headers)(scope, receive, send)
+
+    def _sent(self, send: Send) -> Awaitable[Problem | None]:
+        """As `_problem`. A stream is a task of its own: each of its pieces would else go through all that is around the
+        answer, the framework's too, to be written."""
+        problem = self._problem(send)
+        return asyncio.create_task(problem) if self._order.asked.prompt.streams else problem
 
     async def _problem(self, send: Send) -> Problem | None:
         """Send the answer; what kept it from being sent whole, if something did."""

@@ -12,7 +12,6 @@ from models.gathering import Gathered
 from models.prompt import Prompt
 from models.tokens import NO_TOKENS, Tokens
 from models.wire import JsonObject, WireMessage
-from router.cascade import Cascade
 from router.events import (
     Accepted,
     Asked,
@@ -121,7 +120,7 @@ class Draft:
 
 
 class Part:
-    """What a tier did so far. Its draft is what its first call wrote; what it was asked after that is no draft."""
+    """What a tier did so far."""
 
     def __init__(self, rules: Rules) -> None:
         self.reason: str | None = None
@@ -132,7 +131,6 @@ class Part:
         self.opened_at: int | None = None
         self.opinions: tuple[Mapping[str, float], ...] = ()
         self.verdict: float | None = None
-        self.drafted = False
         self.draft = Draft(rules.evidence_tokens)
         self.said = Said(rules.redaction)
 
@@ -140,11 +138,10 @@ class Part:
 class Story:
     """Watches one request; then `decision` tells what became of it."""
 
-    def __init__(self, rules: Rules, cascade: Cascade, prompt: Prompt) -> None:
+    def __init__(self, rules: Rules, prompt: Prompt) -> None:
         self.id = new_id()
         self._rules = rules
         self._prompt = prompt
-        self._drafters = {tier.name for tier in cascade.tiers[:-1]}
         self._parts: dict[str, Part] = {}
         self._score: float | None = None
         self._scored: Part | None = None
@@ -159,10 +156,8 @@ class Story:
                 self._part(tier).first_piece_s = waited_s
             case Planned() | Asked() | Finished():
                 pass
-            case Called(tier=tier, waited_s=waited_s, about=about):
-                part = self._part(tier)
-                part.waited_s += waited_s
-                part.drafted = part.drafted or about != "foresight"
+            case Called(tier=tier, waited_s=waited_s):
+                self._part(tier).waited_s += waited_s
             case Scored(tier=tier, score=score, confidence=confidence):
                 part = self._part(tier)
                 part.score, part.confidence = score, confidence
@@ -233,8 +228,6 @@ class Story:
 
     def _wrote(self, tier: str, pieces: Sequence[Piece]) -> None:
         part = self._part(tier)
-        if tier not in self._drafters or part.drafted:
-            return
         part.draft.add(pieces)
         if self._rules.texts:
             part.said.add(pieces)
