@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Union
 
@@ -16,6 +17,8 @@ from server.store.records import Record
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
+
+PARAMETERS = 999  # of a statement of SQLite's, at least
 
 Row = tuple[object, ...]
 Insert = Union["postgresql.Insert", sqlite.Insert]
@@ -90,8 +93,19 @@ async def inserted_alone(connection: AsyncConnection, filing: Filing, rows: Sequ
     five times as long as SQLite itself."""
     ids = [row[0] for row in rows]
     there = set((await connection.exec_driver_sql(question(filing), (as_json(ids),))).scalars())
-    await connection.exec_driver_sql(insertion(filing), await each(partial(plain, filing.trees), rows))
+    told, several = await each(partial(plain, filing.trees), rows), most_at_once(filing)
+    whole = len(told) - len(told) % several
+    groups = [tuple(chain.from_iterable(told[first : first + several])) for first in range(0, whole, several)]
+    for rows_at_once, given in ((several, groups), (1, told[whole:])):
+        if given:
+            await connection.exec_driver_sql(insertion(filing, rows_at_once), given)
     return set(ids) - there
+
+
+def most_at_once(filing: Filing) -> int:
+    """How many rows SQLite inserts as one statement: as many as any version of it has parameters for. The driver's
+    thread lets go of Python for each statement, and waits for a busy event loop until it has it again."""
+    return max(1, PARAMETERS // len(filing.columns))
 
 
 def plain(trees: Sequence[int], row: Row) -> Row:
@@ -119,7 +133,8 @@ def question(filing: Filing) -> str:
 
 
 @cache
-def insertion(filing: Filing) -> str:
-    """SQLite's, of rows that are not there."""
+def insertion(filing: Filing, rows: int) -> str:
+    """SQLite's, of so many rows; those that are there stay as they are."""
     columns, marks = ", ".join(f'"{name}"' for name in filing.columns), ", ".join("?" for _ in filing.columns)
-    return f"INSERT INTO {filing.table.name} ({columns}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
+    values = ", ".join([f"({marks})"] * rows)
+    return f"INSERT INTO {filing.table.name} ({columns}) VALUES {values} ON CONFLICT (id) DO NOTHING"  # noqa: S608

@@ -4,13 +4,14 @@ Times are Unix seconds, costs are in the currency of the prices, and what is not
 """
 
 import re
-import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pydantic import JsonValue
+
+from server.store.drawing import unguessable
 
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,160}")
 
@@ -19,7 +20,7 @@ Label = Literal["right", "wrong"]
 
 def new_id() -> str:
     """32 hexadecimal digits that nobody else has; later ones sort after earlier ones, by the millisecond."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+    return f"{time.time_ns() // 1_000_000:012x}{unguessable()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ from router.outcome import Outcome, Spent
 from server.store.records import Decision, Evidence, Step, Texts, new_id
 from server.store.redacting import NOTHING, Redaction
 
-STEPS = 10**4  # of a log-probability in a nat: finer ones say nothing
+STEPS = 1e4  # of a log-probability in a nat: finer ones say nothing
+WHOLE = 1.5 * 2**52  # of doubles of this size there are whole ones alone: a sum with it is rounded
 SECONDS_DIGITS = 6
 MOST_CHARACTERS = 2**16  # of an answer or a draft
 MOST_REQUEST_BYTES = 2**18
@@ -277,12 +278,9 @@ def brief(seconds: float) -> float:
 
 
 def rounded(logprobs: Sequence[float]) -> tuple[float, ...]:
-    """Log-probabilities (nats) to the nearest of `STEPS`, which is cheaper than by digits; as they are, where one of
-    them is infinite or no number."""
-    try:
-        return tuple([round(logprob * STEPS) / STEPS for logprob in logprobs])
-    except (OverflowError, ValueError):
-        return tuple(logprobs)
+    """Log-probabilities (nats) to the nearest of `STEPS`, by sums, which take half the time that calls do. What is no
+    number stays that, infinite ones stay so, and those beyond 1e304 become so."""
+    return tuple([(logprob * STEPS + WHOLE - WHOLE) / STEPS for logprob in logprobs])
 
 
 def tokens_of(choice: Choice, prompt: Prompt) -> Tokens:

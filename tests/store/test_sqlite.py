@@ -7,10 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes.stores import count, decision, is_drained, make_tables, running_store, store_of, until
+from fakes.stores import count, decision, is_drained, make_tables, rows, running_store, store_of, until
 
+from server.store.inserting import most_at_once
 from server.store.keeper import running
 from server.store.records import StoreDown, Texts
+from server.store.writing import FILINGS
+
+GROUP = most_at_once(FILINGS[0][0])
 
 
 async def test_a_locked_database_blocks_nobody_and_loses_nothing(tmp_path: Path) -> None:
@@ -92,3 +96,21 @@ async def test_what_is_too_old_can_no_longer_be_read_in_the_file(tmp_path: Path)
         await until(lambda: count(tmp_path) == 1 and is_drained(tmp_path))
 
     assert b"a secret of old" not in (tmp_path / "smallfirst.db").read_bytes()
+
+
+@pytest.mark.parametrize("number", [1, GROUP - 1, GROUP, GROUP + 1, 3 * GROUP + 2])
+async def test_a_batch_of_any_size_is_written_whole_and_once(tmp_path: Path, number: int) -> None:
+    kept = [decision(cost=float(place)) for place in range(number)]
+    store = store_of(tmp_path)
+    for _ in range(2):
+        for one in kept:
+            assert store.keeper.keep(one)
+        await store.drain()
+    await store.close()
+
+    assert rows(tmp_path, "SELECT id, cost FROM decisions ORDER BY cost") == [(one.id, one.cost) for one in kept]
+    assert rows(tmp_path, "SELECT sum(requests) FROM usage") == [(number,)]
+
+
+def test_a_group_of_rows_has_no_more_parameters_than_any_sqlite_takes() -> None:
+    assert all(1 < most_at_once(filing) * len(filing.columns) <= 999 for filing, _ in FILINGS)
