@@ -214,14 +214,15 @@ def draft_of(deltas: Iterable[Delta]) -> Draft:
 def choice_of(pieces: list[Piece]) -> Choice:
     """One choice from its pieces, in order."""
     messages = [piece.message for piece in pieces]
+    reasons = [piece.finish_reason for piece in pieces if piece.finish_reason]
     return Choice(
         text=text_of(pieces),
-        reasoning="".join(map(reasoning_of, messages)),
-        refusal="".join(message.get("refusal") or "" for message in messages),
+        reasoning="".join([reasoning_of(message) for message in messages]),
+        refusal="".join([message.get("refusal") or "" for message in messages]),
         tool_calls=tool_calls_of(messages),
-        tokens=Tokens.joined(piece.tokens for piece in pieces),
-        finish_reason=next((piece.finish_reason for piece in reversed(pieces) if piece.finish_reason), None),
-        token_ids=tuple(chain.from_iterable(piece.token_ids for piece in pieces)),
+        tokens=Tokens.joined([piece.tokens for piece in pieces]),
+        finish_reason=reasons[-1] if reasons else None,
+        token_ids=tuple(chain.from_iterable([piece.token_ids for piece in pieces])),
     )
 
 
@@ -237,10 +238,13 @@ def reasoning_of(message: WireMessage) -> str:
 
 def tool_calls_of(messages: list[WireMessage]) -> tuple[ToolCall, ...]:
     """The calls that the messages' pieces add up to."""
+    calling = [message for message in messages if message.get("tool_calls")]
+    if not calling:
+        return ()
     names: dict[int, str] = {}
     arguments: dict[int, str] = {}
     numbering = Numbering()
-    for message in messages:
+    for message in calling:
         for place, call in enumerate(message.get("tool_calls") or ()):
             index = numbering.of(call, place)
             function = call.get("function") or {}

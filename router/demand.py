@@ -12,6 +12,7 @@ ARRIVALS_S = 30.0
 REMEMBERED = 1000
 TOKENS_BEFORE_ANY = 256.0
 QUEUE_WITHIN_S = 30.0
+FORETELLING = frozenset((Planned, Called, Accepted, Capped, Escalated))  # the rest is most of what happens
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class Forecast:
 
     def observe(self, event: Event, cascade: str) -> None:
         """Learn from what happened to one of the cascade's requests."""
+        if type(event) not in FORETELLING:
+            return
         if isinstance(event, Planned):
             self._planned(event)
         elif cascade in self._courses:

@@ -81,13 +81,20 @@ class Drafting:
         """The draft, judged; what its scorer asks of models that need no draft is asked meanwhile. Raises a
         ModelError."""
         names, attempt = self._policy.scorer.opinions, Attempt(self._prompt, self._tier)
-        async with self._panel.asking(names, attempt, self._observe) as asking:
-            held = await whole(self._tier, self._asking, self._observe, held_for=self._prompt)
-            draft = draft_of(held.deltas)
-            try:
-                self.ruling = await self._decided(draft, asking)
-            finally:
-                self._done(held.tokens, shown=0)
+        asking = self._panel.asking(names, attempt, self._observe)
+        try:
+            return await self._judged_whole(asking)
+        finally:
+            if asking is not None:
+                await asking.end()
+
+    async def _judged_whole(self, asking: Asking | None) -> Held:
+        held = await whole(self._tier, self._asking, self._observe, held_for=self._prompt)
+        draft = draft_of(held.deltas)
+        try:
+            self.ruling = await self._decided(draft, asking)
+        finally:
+            self._done(held.tokens, shown=0)
         if isinstance(self.ruling, GoUp):
             self.handover = self._of_use(handover_of(draft, held))
         return held

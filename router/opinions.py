@@ -154,19 +154,11 @@ class Panel(Struct, frozen=True):
     final: Tier
     opinions: Mapping[AskingName, Opinion] = field(default_factory=dict)
 
-    @asynccontextmanager
-    async def asking(self, names: Sequence[str], attempt: Attempt, observe: Observe) -> AsyncIterator[Asking | None]:
-        """The questions of these names about a draft that is begun now; None where there are none, or one that nobody
-        can be asked."""
+    def asking(self, names: Sequence[str], attempt: Attempt, observe: Observe) -> Asking | None:
+        """The questions of these names about a draft that is begun now, to be ended; None where there are none, or one
+        that nobody can be asked."""
         asked = {name: opinion for name, opinion in self.opinions.items() if name in names}
-        if not asked or len(asked) < len(names):
-            yield None
-            return
-        asking = Asking(asked, attempt, observe)
-        try:
-            yield asking
-        finally:
-            await asking.end()
+        return Asking(asked, attempt, observe) if asked and len(asked) >= len(names) else None
 
     async def verdict(self, prompt: Prompt, draft: Draft, observe: Observe) -> float | None:
         """How likely the final tier finds it that every choice of the draft is right, by the least likely one; None

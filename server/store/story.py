@@ -1,6 +1,5 @@
 """One request's decision, put together from its events while they happen. Knows neither files nor SQL."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,7 +95,7 @@ class Draft:
     def __init__(self, most: int) -> None:
         self._most = most + BEYOND_TOKENS if most else 0
         self._pieces: dict[int, Gathered] = {}
-        self._tokens: Counter[int] = Counter()
+        self._tokens: dict[int, int] = {}
         self._cut: set[int] = set()
 
     def add(self, pieces: Iterable[Piece]) -> None:
@@ -105,11 +104,12 @@ class Draft:
             kept = self._pieces.get(piece.index)
             if kept is None:
                 kept = self._pieces[piece.index] = Gathered()
-            if self._tokens[piece.index] < self._most and kept.count <= self._most:
+            tokens = self._tokens.get(piece.index, 0)
+            if tokens < self._most and kept.count <= self._most:
                 kept.add(piece)
             else:
                 self._cut.add(piece.index)
-            self._tokens[piece.index] += len(piece.tokens)
+            self._tokens[piece.index] = tokens + len(piece.tokens)
 
     def evidence(self, prompt: Prompt) -> tuple[int, Tokens]:
         """The tokens that speak for the draft, and how many there are in all; of several choices those of the one that
