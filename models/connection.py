@@ -18,6 +18,7 @@ SENT_AT_ONCE_BYTES = 2**18  # of a body, before whatever else is ready goes on
 FIRST_STATUS, FIRST_FINAL_STATUS = 100, 200
 SWITCHING_PROTOCOLS = 101
 WITHOUT_BODY = (204, 304)
+NOTHING = memoryview(b"")
 
 
 class NotHttp(Exception):
@@ -37,7 +38,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._late: asyncio.TimerHandle | None = None
         self._failed: BaseException | None = None
-        self._unsent = memoryview(b"")
+        self._unsent = NOTHING
         self._may_send = True
         self._headers: dict[bytes, bytes] = {}
         self._has_head = False
@@ -131,7 +132,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close it at once: the server may stop its work."""
         self._lasts = False
-        self._unsent = memoryview(b"")
+        self._unsent = NOTHING
         self._transport.abort()
 
     @property
@@ -244,7 +245,8 @@ class Connection(asyncio.Protocol):
         """Some more of the body, as far as the server takes it."""
         if not self._unsent or not self._may_send or self._transport.is_closing():
             return
-        part, self._unsent = self._unsent[:SENT_AT_ONCE_BYTES], self._unsent[SENT_AT_ONCE_BYTES:]
+        part, rest = self._unsent[:SENT_AT_ONCE_BYTES], self._unsent[SENT_AT_ONCE_BYTES:]
+        self._unsent = rest or NOTHING  # an empty part of a body keeps the whole of it
         self._transport.write(part)
         self._loop.call_soon(self._send_on)
 

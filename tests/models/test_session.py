@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -263,6 +264,21 @@ async def test_a_certificate_that_is_trusted_is(tls: ssl.SSLContext) -> None:
     async with listening(saying(*MANY), tls) as server, Session() as session:
         assert [await ask(session, server.url) for _ in MANY] == [ANSWER] * 5
         assert server.connections == 1
+
+
+async def test_a_connection_keeps_nothing_of_a_large_body_that_it_sent() -> None:
+    body = b"x" * (4 * 2**20)
+    kept = sys.getrefcount(body)
+
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.say(YES)
+        await peer.request()
+
+    async with listening(talk) as server, Session() as session:
+        with await session.sent(route_to(Endpoint(server.url, "m"), "POST", "/v1/x"), body, by_s=soon()) as reply:
+            assert await reply.whole(1000) == b"yes"
+        assert sys.getrefcount(body) == kept
 
 
 async def test_large_bodies_go_over_tls(tls: ssl.SSLContext) -> None:
