@@ -35,7 +35,6 @@ from models.wire import JsonObject
 
 PROBE_S = 10.0
 TOKENIZE_S = 1.0
-COUNT_S = 10.0
 DETOKENIZE_S = 5.0
 FULL_S = 1
 LONGEST_FULL_S = 30
