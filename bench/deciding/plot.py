@@ -11,7 +11,7 @@ def plotted(result: Result, file: Path) -> None:
     """Ordinary drafts by scorer, with the line through each; and the worst texts."""
     figure = Figure(figsize=(12, 5))
     usual, worst = figure.subplots(1, 2)
-    for kind in result.ordinary:
+    for kind, style in zip(result.ordinary, (":", "--"), strict=True):
         cases = result.of_kind(kind)
         sizes = [case.tokens for case in cases]
         for scorer in cases[0].scorers:
@@ -19,7 +19,7 @@ def plotted(result: Result, file: Path) -> None:
             (dots,) = usual.plot(sizes, [median(case.deciding(scorer)) for case in cases], "o", label=scorer)
             line = [found.any_us + found.token_us * size for size in sizes]
             usual.plot(sizes, line, color=dots.get_color(), linewidth=0.8)
-        usual.plot(sizes, [median(case.took_us[JSON]) for case in cases], ":", color="grey", label=f"JSON, {kind}")
+        usual.plot(sizes, [median(case.took_us[JSON]) for case in cases], style, color="grey", label=f"JSON, {kind}")
     usual.plot([TARGET_TOKENS], [TARGET_US], "k_", markersize=14, label=f"{TARGET_US} µs at {TARGET_TOKENS} tokens")
     usual.set_title("ordinary text; lines are µs for any draft and for each token")
     for kind in [result.ordinary[0], *result.worst]:
@@ -29,6 +29,6 @@ def plotted(result: Result, file: Path) -> None:
     worst.set_title("the worst texts, scored by mean-logprob")
     for axes in (usual, worst):
         axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="CPU time to decide, µs")
-        axes.legend(fontsize="small", loc="lower right" if axes is worst else "upper left")
+        axes.legend(fontsize="small", loc="upper left")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
